@@ -1,0 +1,1 @@
+"""The management routes, one file per noun. The hot routes are in `gateway.relay`."""

@@ -1,0 +1,47 @@
+"""`/health/live`, `/health/ready` and `/metrics`."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
+
+from gateway.metrics import Metrics
+from gateway.refresh import Refresher
+from gateway.routing import Routes
+
+_PRODUCTION = "production"
+
+
+def router(routes: Routes, refresher: Refresher, metrics: Metrics) -> APIRouter:
+    """Return the routes that orchestrators and Prometheus call, which need no key."""
+    api = APIRouter(tags=["operations"])
+
+    @api.get("/health/live", summary="The process answers")
+    async def live() -> dict[str, str]:
+        return {"status": "live"}
+
+    @api.get(
+        "/health/ready",
+        summary="A request for `production` would be answered now",
+        responses={503: {"description": "No engine of `production` is ready."}},
+    )
+    async def ready() -> JSONResponse:
+        serving = routes.serves(_PRODUCTION)
+        body: dict[str, Any] = {
+            "status": "ready" if serving else "unavailable",
+            "store": "up" if refresher.store_up else "down",
+            "engines": [
+                {"slot": e.slot, "release": e.release, "state": e.state.value}
+                for e in routes.engines()
+            ],
+        }
+        return JSONResponse(
+            body, 200 if serving else 503, None if serving else {"retry-after": "5"}
+        )
+
+    @api.get("/metrics", summary="Prometheus metrics of all workers")
+    def exposition() -> Response:
+        content, media_type = metrics.render()
+        return Response(content, media_type=media_type)
+
+    return api

@@ -1,0 +1,38 @@
+"""The command line. Each package registers its sub-commands in the group `driftgate.commands`.
+
+So the root imports nothing across layers: a package that is not installed has no commands.
+"""
+
+from importlib.metadata import entry_points
+
+import typer
+
+_GROUP = "driftgate.commands"
+
+
+def build() -> typer.Typer:
+    """Return the root command with every registered sub-command."""
+    root = typer.Typer(
+        name="driftgate",
+        help="An OpenAI-compatible gateway for fine-tuned models that notices when they go stale.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    for point in sorted(entry_points(group=_GROUP), key=lambda point: point.name):
+        app: typer.Typer = point.load()
+        # An app with one command of the entry point's own name is a command, not a group.
+        single = len(app.registered_commands) == 1 and app.registered_callback is None
+        if single and app.registered_commands[0].name == point.name:
+            root.registered_commands += app.registered_commands
+        else:
+            root.add_typer(app, name=point.name)
+    return root
+
+
+def main() -> None:
+    """Run `driftgate`."""
+    build()()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The gateway's sub-commands of `driftgate`, one file per noun."""

@@ -1,0 +1,151 @@
+"""Prometheus metrics with OpenTelemetry's GenAI names, correct over several worker processes.
+
+Names, labels and buckets: https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-metrics/, dots
+written as underscores and the unit appended. Label values are bounded: models are known aliases
+and releases only, errors are status codes.
+"""
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+
+from gateway.store.engines import Engine, EngineState
+
+_DURATION_BUCKETS = tuple(0.01 * 2**i for i in range(14))
+_TTFT_BUCKETS = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+)  # fmt: skip
+_PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
+_TOKEN_BUCKETS = tuple(4**i for i in range(14))
+_OVERHEAD_BUCKETS = tuple(0.00005 * 2**i for i in range(14))
+_OPERATIONS = {"chat": "chat", "completion": "text_completion", "response": "responses"}
+_MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model")
+
+
+class Metrics:
+    """The gateway's metrics; one object for a process.
+
+    With `PROMETHEUS_MULTIPROC_DIR` set before this module is imported, `render` adds up the
+    workers that share that folder; without it (tests) it shows this process.
+    """
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.duration = Histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Time from the request to the end of its answer.",
+            (*_MODEL_LABELS, "error_type"),
+            buckets=_DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from the request to the first token of a streamed answer.",
+            _MODEL_LABELS,
+            buckets=_TTFT_BUCKETS,
+            registry=registry,
+        )
+        self.per_token = Histogram(
+            "gen_ai_server_time_per_output_token_seconds",
+            "Time per output token after the first one of a streamed answer.",
+            _MODEL_LABELS,
+            buckets=_PER_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a request, by type.",
+            (*_MODEL_LABELS, "gen_ai_token_type"),
+            buckets=_TOKEN_BUCKETS,
+            registry=registry,
+        )
+        self.overhead = Histogram(
+            "driftgate_overhead_seconds",
+            "Time that the gateway itself added to a request.",
+            buckets=_OVERHEAD_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "driftgate_requests_in_flight",
+            "Inference requests being served.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.queue_depth = Gauge(
+            "driftgate_records_queued",
+            "Traffic records that wait to be written.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.dropped = Counter(
+            "driftgate_records_dropped",
+            "Traffic records that were lost because the queue was full.",
+            registry=registry,
+        )
+        self.written = Counter(
+            "driftgate_records_written", "Traffic records that were stored.", registry=registry
+        )
+        self.store_up = Gauge(
+            "driftgate_store_up",
+            "1 while the store can be read, 0 while the gateway lives on what it knows.",
+            registry=registry,
+            multiprocess_mode="livemin",
+        )
+        self.engine_state = Gauge(
+            "driftgate_engine_state",
+            "1 for the state that an engine is in, 0 for the others.",
+            ("host", "slot", "state"),
+            registry=registry,
+            multiprocess_mode="livemostrecent",
+        )
+
+    def observe(
+        self,
+        *,
+        operation: str,
+        alias: str,
+        release: str,
+        error: str,
+        duration_s: float,
+        ttft_s: float | None,
+        prompt_tokens: int | None,
+        completion_tokens: int | None,
+    ) -> None:
+        """Take in one finished request; `error` is empty for a good one."""
+        labels = (_OPERATIONS[operation], alias, release)
+        self.duration.labels(*labels, error).observe(duration_s)
+        if ttft_s is not None:
+            self.first_token.labels(*labels).observe(ttft_s)
+            if completion_tokens is not None and completion_tokens > 1:
+                self.per_token.labels(*labels).observe(
+                    (duration_s - ttft_s) / (completion_tokens - 1)
+                )
+        if prompt_tokens is not None:
+            self.tokens.labels(*labels, "input").observe(prompt_tokens)
+        if completion_tokens is not None:
+            self.tokens.labels(*labels, "output").observe(completion_tokens)
+
+    def show_engines(self, engines: Iterable[Engine]) -> None:
+        """Publish the state of each engine."""
+        for engine in engines:
+            for state in EngineState:
+                self.engine_state.labels(engine.host, engine.slot, state.value).set(
+                    1 if state is engine.state else 0
+                )
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the exposition of all workers and its content type."""
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry), CONTENT_TYPE_LATEST

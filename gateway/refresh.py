@@ -1,0 +1,76 @@
+"""Keeps what a worker knows in step with the store: keys, aliases, releases and engines.
+
+A worker answers from memory. A store that is away is noted in a metric and tried again; known keys
+and routes go on working meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from gateway.auth import KeyRing
+from gateway.metrics import Metrics
+from gateway.routing import Routes
+from gateway.store.database import Database, StoreError
+from gateway.store.engines import Engine, Engines
+from gateway.store.keys import ApiKey, Keys
+from gateway.store.releases import Release, Releases, Target
+
+_log = logging.getLogger(__name__)
+_World = tuple[list[ApiKey], Mapping[str, tuple[Target, ...]], list[Release], list[Engine]]
+
+
+class Refresher:
+    """Reads the store every `period_s` seconds.
+
+    Attributes:
+        store_up: Whether the last read succeeded.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        keys: KeyRing,
+        routes: Routes,
+        metrics: Metrics,
+        period_s: float,
+    ) -> None:
+        self._stores = Keys(database), Releases(database), Engines(database)
+        self._keys = keys
+        self._routes = routes
+        self._metrics = metrics
+        self._period_s = period_s
+        self._known = asyncio.Event()
+        self.store_up = False
+
+    async def run(self) -> None:
+        """Read until cancelled."""
+        while True:
+            try:
+                world = await asyncio.to_thread(self._read)
+            except StoreError as error:
+                if self.store_up or not self._known.is_set():
+                    _log.warning("the store cannot be read: %s", error)
+                self.store_up = False
+            else:
+                if not self.store_up and self._known.is_set():
+                    _log.warning("the store is back")
+                self.store_up = True
+                self._take(world)
+            self._metrics.store_up.set(1 if self.store_up else 0)
+            await asyncio.sleep(self._period_s)
+
+    async def known(self) -> None:
+        """Wait until the store was read for the first time."""
+        await self._known.wait()
+
+    def _read(self) -> _World:
+        keys, releases, engines = self._stores
+        return keys.all(), releases.aliases(), releases.all(), engines.all()
+
+    def _take(self, world: _World) -> None:
+        keys, aliases, releases, engines = world
+        self._keys.load(keys)
+        self._routes.update(aliases, releases, engines)
+        self._metrics.show_engines(engines)
+        self._known.set()

@@ -1,0 +1,132 @@
+"""Every setting of the gateway, read once at the edge from `DRIFTGATE_*` variables.
+
+Nothing below the composition roots (`app`, `server`, `commands`) reads the environment.
+"""
+
+import hashlib
+import ipaddress
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# The kernel's limit for the path of a Unix socket is 108 bytes (unix(7)); a name is appended.
+_SOCKET_DIR_LIMIT = 80
+
+
+class Settings(BaseSettings):
+    """The gateway's configuration; a field `x` is the environment variable `DRIFTGATE_X`."""
+
+    model_config = SettingsConfigDict(env_prefix="DRIFTGATE_", frozen=True, extra="ignore")
+
+    home: Path = Field(
+        Path(".driftgate"), description="Folder of the database, models, logs and sockets."
+    )
+    models_dir: Path | None = Field(
+        None, description="Folder of pulled models; empty: `models` in `home`."
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL of the store (`postgresql+psycopg://…`); "
+        "empty: SQLite in `home`.",
+    )
+    host: str = Field("127.0.0.1", description="Address that the gateway binds.")
+    port: int = Field(8080, ge=0, le=65535, description="Port that the gateway binds.")
+    workers: int = Field(1, ge=1, le=256, description="Gateway worker processes.")
+    model: str = Field(
+        "smollm2-135m-instruct",
+        description="Model that `driftgate serve` pulls and registers when there is no release.",
+    )
+    embedder: str = Field(
+        "all-minilm-l6-v2", description="Embedding model of `/v1/embeddings`; empty: none."
+    )
+    engine: Literal["vllm", "echo"] = Field(
+        "vllm", description="What runs a release: `vllm`, or the stub `echo`."
+    )
+    engine_host: str = Field(
+        "",
+        description="Address that engines bind and publish (several hosts, containers); "
+        "empty: private Unix sockets.",
+    )
+    engine_port: int = Field(
+        8101, ge=1, le=65535, description="Port of the blue engine when `engine_host` is set; "
+        "green takes the next one.",
+    )
+    engine_args: str = Field(
+        "", description="Further arguments for vLLM, split as a shell would, without a shell."
+    )
+    engine_start_timeout_s: float = Field(
+        600.0, gt=0, description="Time an engine may take until it is ready, in seconds."
+    )
+    engine_stop_timeout_s: float = Field(
+        30.0, gt=0, description="Time an engine may take to finish its requests, in seconds."
+    )
+    max_model_len: int = Field(2048, ge=128, description="Longest context of the engine, tokens.")
+    kv_cache_gib: int = Field(1, ge=1, description="KV cache of a CPU engine, in GiB.")
+    max_body_bytes: int = Field(
+        10 * 2**20, ge=1024, description="Largest request body, in bytes; above it: 413."
+    )
+    max_response_bytes: int = Field(
+        64 * 2**20, ge=1024, description="Largest answer of an engine that is relayed, in bytes."
+    )
+    body_timeout_s: float = Field(
+        30.0, gt=0, description="Time a client may take to send its body, in seconds."
+    )
+    connect_timeout_s: float = Field(
+        2.0, gt=0, description="Time to connect to an engine, in seconds."
+    )
+    first_token_timeout_s: float = Field(
+        300.0, gt=0, description="Time until an engine's first byte, in seconds; above it: 504."
+    )
+    idle_timeout_s: float = Field(
+        60.0, gt=0, description="Longest silence inside an engine's answer, in seconds."
+    )
+    refresh_s: float = Field(
+        0.5, gt=0, description="How often a worker re-reads aliases, engines and keys, in seconds."
+    )
+    record_texts: bool = Field(
+        True, description="Keep prompts and answers in the traffic log; off: only the numbers."
+    )
+    record_queue: int = Field(
+        10_000, ge=1, description="Traffic records that may wait to be written; above it: dropped."
+    )
+    record_text_bytes: int = Field(
+        2**20, ge=0, description="Bytes of an answer that are kept for its record."
+    )
+    retention_days: float = Field(
+        30.0, gt=0, description="Age at which traffic records and feedback are deleted, in days."
+    )
+    drain_timeout_s: float = Field(
+        30.0, gt=0, description="Time that streams get to finish after SIGTERM, in seconds."
+    )
+
+    def resolved_database_url(self) -> str:
+        """Return the store's SQLAlchemy URL, the default one included."""
+        return self.database_url or f"sqlite:///{self.home.absolute() / 'driftgate.db'}"
+
+    def url(self) -> str:
+        """Return the address at which a client on this machine reaches the gateway."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
+        host = anywhere.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def resolved_models_dir(self) -> Path:
+        """Return the folder of pulled models."""
+        return self.models_dir or self.home.absolute() / "models"
+
+    def is_loopback(self) -> bool:
+        """Return whether only this machine can reach the gateway."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    def run_dir(self) -> Path:
+        """Return the folder of the Unix sockets: in `home`, or in /tmp where that is too long."""
+        path = self.home.absolute() / "run"
+        if len(str(path)) <= _SOCKET_DIR_LIMIT:
+            return path
+        digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"driftgate-{digest}"

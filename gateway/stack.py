@@ -1,0 +1,124 @@
+"""Everything on one machine: the engines, the retrieval service and the gateway.
+
+`driftgate serve` runs this. The parts are processes of their own, each started through the guard,
+so that none is left behind however this one ends.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+
+from gateway.engines.child import Child, last_lines, rotate
+from gateway.engines.launcher import Launcher
+from gateway.settings import Settings
+
+_log = logging.getLogger(__name__)
+_FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.5, 10.0, 30.0
+
+
+class Service:
+    """One supporting process, started again when it ends.
+
+    Args:
+        name: What it is, for messages and for its log file.
+        command: The program and its arguments.
+        log: The file that its output is appended to.
+        stop_timeout_s: Time it gets to finish, in seconds.
+    """
+
+    def __init__(self, name: str, command: Sequence[str], log: Path, stop_timeout_s: float) -> None:
+        self.name = name
+        self._command = command
+        self._log = log
+        self._stop_timeout_s = stop_timeout_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep it running until `stop` is set, then let it finish."""
+        delay = _FIRST_DELAY_S
+        stopping = asyncio.create_task(stop.wait())
+        while not stop.is_set():
+            rotate(self._log)
+            log_start = self._log.stat().st_size if self._log.exists() else 0
+            started = time.monotonic()
+            child = await Child.start(self._command, os.environ, self._log)
+            ended = asyncio.create_task(child.wait())
+            try:
+                await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if stop.is_set():
+                    child.terminate()
+                    await asyncio.wait({ended}, timeout=self._stop_timeout_s)
+                    return
+            finally:
+                await child.kill()
+                ended.cancel()
+            tail = last_lines(self._log, log_start)
+            _log.warning("the %s ended with %s; starting another\n%s", self.name, child.status, tail)
+            healthy = time.monotonic() - started > _HEALTHY_S
+            delay = _FIRST_DELAY_S if healthy else min(delay * 2, _LAST_DELAY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay)
+
+
+class Stack:
+    """The parts of one machine, started together and stopped in the order that loses nothing."""
+
+    def __init__(self, settings: Settings, launcher: Launcher, embedder: Path | None) -> None:
+        logs = settings.home.absolute() / "logs"
+        self._settings = settings
+        self._launcher = launcher
+        self._gateway = Service(
+            "gateway",
+            _driftgate("gateway"),
+            logs / "gateway.log",
+            settings.drain_timeout_s + 5,
+        )
+        self._retrieval: Service | None = None
+        if embedder is not None:
+            socket = settings.run_dir() / "retrieval.sock"
+            self._retrieval = Service(
+                "retrieval service",
+                _driftgate("retrieval", "serve", "--model", str(embedder), "--socket", str(socket)),
+                logs / "retrieval.log",
+                5.0,
+            )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set: the gateway finishes first, then what it relies on."""
+        gateway_stop, rest_stop = stop, asyncio.Event()
+        gateway = asyncio.create_task(self._gateway.run(gateway_stop))
+        rest = [asyncio.create_task(self._launcher.run(rest_stop))]
+        if self._retrieval is not None:
+            rest.append(asyncio.create_task(self._retrieval.run(rest_stop)))
+        stopping = asyncio.create_task(stop.wait())
+        try:
+            # A part that cannot go on (a second launcher, say) ends the whole.
+            await asyncio.wait({gateway, *rest, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.set()
+            await asyncio.gather(gateway, return_exceptions=True)
+            rest_stop.set()
+            results = await asyncio.gather(*rest, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def until_ready(self) -> None:
+        """Wait until the gateway would answer a request for `production`."""
+        async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
+            while True:
+                with contextlib.suppress(httpx.TransportError):
+                    answer = await client.get(f"{self._settings.url()}/health/ready")
+                    if answer.status_code == 200:
+                        return
+                await asyncio.sleep(0.1)
+
+
+def _driftgate(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "gateway.cli", *arguments]

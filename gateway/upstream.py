@@ -1,0 +1,312 @@
+"""The HTTP/1.1 client to engines: one asyncio protocol on httptools with a keep-alive pool.
+
+A general client pays for redirects, cookies, proxies and URL parsing on each request; an engine
+needs none of them (measured in `ARCHITECTURE.md`). Body chunks are handed on as the kernel gave
+them, and reading pauses while the client is slower than the engine.
+"""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self
+
+import httptools
+
+# vLLM's uvicorn closes an idle connection after 5 s; one that is nearly that old is not reused.
+_IDLE_LIMIT_S = 4.0
+_MAX_IDLE = 256
+# Reading from the engine pauses while this much of an answer waits for the client.
+_HIGH_WATER = 256 * 1024
+
+
+class UpstreamError(Exception):
+    """Base of what can go wrong between the gateway and an engine."""
+
+
+class ConnectFailed(UpstreamError):
+    """The engine does not accept connections."""
+
+
+class ConnectionBroken(UpstreamError):
+    """The engine closed the connection before its answer ended."""
+
+
+class BadAnswer(ConnectionBroken):
+    """The engine answered what is not HTTP, or more than is allowed."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The engine was silent for longer than allowed."""
+
+
+class _Connection(asyncio.Protocol):
+    """One connection; serves one request at a time."""
+
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.closed = False
+        self.idle_since = 0.0
+        self.start_request()
+
+    def start_request(self) -> None:
+        self.parser = httptools.HttpResponseParser(self)
+        self.status = 0
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.head_done = False
+        self.keep_alive = False
+        self.complete = False
+        self.started = False
+        self.chunks: list[bytes] = []
+        self.buffered = 0
+        self.paused = False
+        self.error: UpstreamError | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.started = True
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self.fail(BadAnswer(f"the engine's answer is not HTTP: {error}"))
+        if self.buffered > _HIGH_WATER and not self.paused and self.transport is not None:
+            self.paused = True
+            self.transport.pause_reading()
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        if not self.complete:
+            if self.head_done and not self._is_framed():
+                self.complete = True  # an answer without a length ends with its connection
+            else:
+                self.error = self.error or ConnectionBroken("the engine closed the connection")
+        self._wake()
+
+    # httptools callbacks
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.status = self.parser.get_status_code()
+        # Asked now: after the last chunk the parser has forgotten that the body was chunked.
+        self.keep_alive = self.parser.should_keep_alive()
+        self.head_done = True
+
+    def on_body(self, body: bytes) -> None:
+        self.chunks.append(body)
+        self.buffered += len(body)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+    # used by Exchange
+
+    def fail(self, error: UpstreamError) -> None:
+        self.error = self.error or error
+        self.abort()
+
+    def abort(self) -> None:
+        self.closed = True
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait until something arrives; raises UpstreamTimeout after `timeout_s` of silence."""
+        loop = asyncio.get_running_loop()
+        waiter = self.waiter = loop.create_future()
+        timer = loop.call_later(timeout_s, self._expire, timeout_s)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self.waiter = None
+
+    def _expire(self, timeout_s: float) -> None:
+        self.fail(UpstreamTimeout(f"the engine was silent for {timeout_s:g} s"))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def _is_framed(self) -> bool:
+        return any(n in (b"content-length", b"transfer-encoding") for n, _ in self.headers)
+
+
+class Exchange:
+    """One request and its answer; leaving the `with` block early aborts the engine's work."""
+
+    def __init__(self, pool: "Upstream", connection: _Connection) -> None:
+        self._pool = pool
+        self._connection = connection
+        self.status = connection.status
+        self.headers = connection.headers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.release(self._connection)
+
+    def header(self, name: bytes) -> bytes:
+        """Return the value of a header (lower-case name), or an empty string."""
+        return next((value for key, value in self.headers if key == name), b"")
+
+    async def read(self, timeout_s: float) -> bytes:
+        """Return what has arrived of the body, waiting for more; an empty string is the end.
+
+        Raises:
+            ConnectionBroken: The connection ended before the answer did.
+            UpstreamTimeout: Nothing arrived for `timeout_s` seconds.
+        """
+        connection = self._connection
+        while not connection.chunks:
+            if connection.complete:
+                return b""
+            if connection.error is not None:
+                raise connection.error
+            await connection.wait(timeout_s)
+        chunks = connection.chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        connection.buffered = 0
+        if connection.paused and connection.transport is not None and not connection.closed:
+            connection.paused = False
+            connection.transport.resume_reading()
+        return data
+
+    async def read_all(self, timeout_s: float, limit: int) -> bytes:
+        """Return the whole body of at most `limit` bytes; BadAnswer above it."""
+        parts: list[bytes] = []
+        size = 0
+        while part := await self.read(timeout_s):
+            size += len(part)
+            if size > limit:
+                raise BadAnswer(f"the engine's answer is larger than {limit} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+
+class Upstream:
+    """A pool of connections to one engine.
+
+    Args:
+        address: `unix:/path/to.sock` or `http://host:port`.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._idle: list[_Connection] = []
+        self._path = ""
+        self._host, self._port = "", 0
+        if address.startswith("unix:"):
+            self._path = address.removeprefix("unix:")
+            self._host_header = b"engine"
+        else:
+            url = httptools.parse_url(address.encode())
+            self._host = url.host.decode()
+            self._port = url.port or 80
+            self._host_header = f"{self._host}:{self._port}".encode()
+
+    async def request(
+        self,
+        method: bytes,
+        path: bytes,
+        headers: bytes,
+        body: bytes,
+        *,
+        connect_timeout_s: float,
+        head_timeout_s: float,
+    ) -> Exchange:
+        """Send a request and return once the head of the answer is there.
+
+        Args:
+            headers: Further header lines, each ended by CRLF.
+
+        Raises:
+            ConnectFailed: No connection within `connect_timeout_s`.
+            ConnectionBroken: The engine closed the connection before the head of its answer.
+            UpstreamTimeout: No head within `head_timeout_s`.
+        """
+        message = b"%b %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
+            method, path, self._host_header, len(body), headers, body,
+        )  # fmt: skip
+        while True:
+            connection = self._reuse()
+            reused = connection is not None
+            if connection is None:
+                connection = await self._connect(connect_timeout_s)
+            transport = connection.transport
+            if transport is None:
+                raise ConnectFailed(f"no transport to {self.address}")
+            try:
+                transport.write(message)
+                while not connection.head_done:
+                    if connection.error is not None:
+                        raise connection.error
+                    await connection.wait(head_timeout_s)
+            except ConnectionBroken:
+                connection.abort()
+                if reused and not connection.started:
+                    continue  # it had been closed while idle, before it saw the request
+                raise
+            except BaseException:
+                connection.abort()
+                raise
+            return Exchange(self, connection)
+
+    def release(self, connection: _Connection) -> None:
+        """Take a connection back; one whose answer has not ended is closed."""
+        reusable = (
+            connection.complete
+            and not connection.closed
+            and not connection.chunks
+            and connection.keep_alive
+        )
+        if not reusable or len(self._idle) >= _MAX_IDLE:
+            connection.abort()
+            return
+        connection.start_request()
+        connection.idle_since = time.monotonic()
+        self._idle.append(connection)
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        for connection in self._idle:
+            connection.abort()
+        self._idle.clear()
+
+    def _reuse(self) -> _Connection | None:
+        oldest = time.monotonic() - _IDLE_LIMIT_S
+        while self._idle:
+            connection = self._idle.pop()  # the most recently used is the least likely to be closed
+            if not connection.closed and not connection.started and connection.idle_since > oldest:
+                return connection
+            connection.abort()
+        return None
+
+    async def _connect(self, timeout_s: float) -> _Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout_s):
+                if self._path:
+                    _, connection = await loop.create_unix_connection(_Connection, self._path)
+                else:
+                    _, connection = await loop.create_connection(
+                        _Connection, self._host, self._port
+                    )
+        except (OSError, TimeoutError) as error:
+            raise ConnectFailed(f"cannot connect to {self.address}: {error}") from error
+        return connection
