@@ -79,7 +79,7 @@ def create_app(settings: Settings) -> Application:
     api.include_router(stored_completions.router(keys, traffic))
     if embedder is not None:
         api.include_router(
-            embeddings.router(embedder, settings.embedder, None),
+            embeddings.router(embedder, settings.embedder),
             dependencies=[access.requires(keys, "inference")],
         )
     document(api)

@@ -158,9 +158,7 @@ class Recorder:
             index_generation=None,
             messages=_decode(request.prompt()) if keep else None,
             parameters=(
-                {name: _decode(raw) for name, raw in request.parameters().items()}
-                if keep
-                else None
+                {name: _decode(raw) for name, raw in request.parameters().items()} if keep else None
             ),
             answer=answer.content if keep else None,
             finish_reason=served.finish_reason,

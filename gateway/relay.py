@@ -89,9 +89,7 @@ class Relay:
         finally:
             self._metrics.in_flight.dec()
 
-    async def _serve(
-        self, scope: Scope, receive: Receive, reply: Reply, request_id: str
-    ) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
         operation, path, id_prefix = OPERATIONS[scope["path"]]
         authorization, content_length = _read_headers(scope)
         principal = self._keys.authenticate(authorization)
@@ -293,7 +291,9 @@ def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than {limit} bytes.", code="body_too_large")
 
 
-def _translate(error: UpstreamError, link: EngineLink) -> EngineFailed | Unavailable | EngineTimeout:
+def _translate(
+    error: UpstreamError, link: EngineLink
+) -> EngineFailed | Unavailable | EngineTimeout:
     if isinstance(error, UpstreamTimeout):
         return EngineTimeout(f"No answer in time: {error}.", code="engine_timeout")
     if isinstance(error, BadAnswer):

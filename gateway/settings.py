@@ -51,8 +51,10 @@ class Settings(BaseSettings):
         "empty: private Unix sockets.",
     )
     engine_port: int = Field(
-        8101, ge=1, le=65535, description="Port of the blue engine when `engine_host` is set; "
-        "green takes the next one.",
+        8101,
+        ge=1,
+        le=65535,
+        description="Port of the blue engine when `engine_host` is set; green takes the next one.",
     )
     engine_args: str = Field(
         "", description="Further arguments for vLLM, split as a shell would, without a shell."

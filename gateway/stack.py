@@ -18,6 +18,7 @@ import httpx
 from gateway.engines.child import Child, last_lines, rotate
 from gateway.engines.launcher import Launcher
 from gateway.settings import Settings
+from retrieval.client import EmbeddingClient, RetrievalUnavailable
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.5, 10.0, 30.0
@@ -59,7 +60,9 @@ class Service:
                 await child.kill()
                 ended.cancel()
             tail = last_lines(self._log, log_start)
-            _log.warning("the %s ended with %s; starting another\n%s", self.name, child.status, tail)
+            _log.warning(
+                "the %s ended with %s; starting another\n%s", self.name, child.status, tail
+            )
             healthy = time.monotonic() - started > _HEALTHY_S
             delay = _FIRST_DELAY_S if healthy else min(delay * 2, _LAST_DELAY_S)
             with contextlib.suppress(TimeoutError):
@@ -80,8 +83,9 @@ class Stack:
             settings.drain_timeout_s + 5,
         )
         self._retrieval: Service | None = None
+        self._socket: Path | None = None
         if embedder is not None:
-            socket = settings.run_dir() / "retrieval.sock"
+            socket = self._socket = settings.run_dir() / "retrieval.sock"
             self._retrieval = Service(
                 "retrieval service",
                 _driftgate("retrieval", "serve", "--model", str(embedder), "--socket", str(socket)),
@@ -110,7 +114,15 @@ class Stack:
                 raise result
 
     async def until_ready(self) -> None:
-        """Wait until the gateway would answer a request for `production`."""
+        """Wait until the gateway would answer chat requests, and embedding requests if it has any."""
+        if self._socket is not None:
+            embedder = EmbeddingClient(self._socket)
+            while True:
+                with contextlib.suppress(RetrievalUnavailable):
+                    await embedder.info()
+                    break
+                await asyncio.sleep(0.1)
+            await embedder.close()
         async with httpx.AsyncClient(timeout=2.0, trust_env=False) as client:
             while True:
                 with contextlib.suppress(httpx.TransportError):

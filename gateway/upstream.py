@@ -8,7 +8,7 @@ them, and reading pauses while the client is slower than the engine.
 import asyncio
 import time
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import httptools
 
@@ -65,8 +65,7 @@ class _Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - narrows the type
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
 
     def data_received(self, data: bytes) -> None:
         self.started = True

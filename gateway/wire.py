@@ -13,9 +13,7 @@ from gateway.errors import InvalidRequest
 
 Operation = Literal["chat", "completion", "response"]
 Metadata = Annotated[
-    dict[
-        Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]
-    ],
+    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
     msgspec.Meta(max_length=16),
 ]
 # Set by the gateway alone; a client's own value would let it jump the engine's queue.
@@ -104,7 +102,9 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
         head = _DECODERS[operation].decode(body)
         fields = _FIELDS.decode(body)
     except UnicodeDecodeError as error:
-        raise InvalidRequest(f"The body is not UTF-8: {error.reason}.", code="invalid_json") from None
+        raise InvalidRequest(
+            f"The body is not UTF-8: {error.reason}.", code="invalid_json"
+        ) from None
     except msgspec.ValidationError as error:
         raise _explain(str(error)) from None
     except (msgspec.DecodeError, RecursionError) as error:

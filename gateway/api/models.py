@@ -17,7 +17,9 @@ _PRIVATE = ("path", "adapter_path")
 
 def router(keys: KeyRing, routes: Routes, embedder: str) -> APIRouter:
     """Return the model routes; they answer from memory, store or no store."""
-    api = APIRouter(prefix="/v1/models", tags=["models"], dependencies=[requires(keys, "inference")])
+    api = APIRouter(
+        prefix="/v1/models", tags=["models"], dependencies=[requires(keys, "inference")]
+    )
 
     @api.get("", summary="List aliases, releases and the embedding model")
     async def listing() -> dict[str, Any]:

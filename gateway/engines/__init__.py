@@ -1,0 +1,1 @@
+"""Engines: the processes that run a release, and what keeps them alive."""

@@ -1,0 +1,281 @@
+"""Keep one engine per release that an alias points at, in two slots, and say so in the store.
+
+Every half second the launcher compares what the aliases want with what runs:
+
+- a wanted release takes a free slot; one that finds none waits, and the log says so once;
+- a release that no alias points at any more is stopped gracefully, after a moment in which the
+  gateway's workers take notice of the moved alias;
+- a release that is wanted keeps its slot, whatever else is wanted.
+
+Each change of an engine's state becomes a row at once. When the store fails, the engines keep
+running and the rows are written when it is back.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from gateway.engines.base import SLOTS, EngineKind, EngineSpec, private_folder
+from gateway.engines.process import EngineProcess, Timing
+from gateway.store.database import StoreError
+from gateway.store.engines import Engine
+from gateway.store.releases import Release, Target
+
+_log = logging.getLogger(__name__)
+
+_RECONCILE_S = 0.5
+_STORE_RETRY_S = 0.5
+# Longer than a gateway worker takes to read a moved alias (`DRIFTGATE_REFRESH_S`).
+_LINGER_S = 2.0
+_LAST_WRITES_S = 5.0
+
+
+class ReleaseSource(Protocol):
+    """The part of `store.releases.Releases` that the launcher reads."""
+
+    def aliases(self) -> dict[str, tuple[Target, ...]]: ...
+
+    def get(self, id: str) -> Release | None: ...
+
+
+class EngineRows(Protocol):
+    """The part of `store.engines.Engines` that the launcher writes."""
+
+    def put(self, engine: Engine) -> None: ...
+
+    def remove(self, host: str, slot: str) -> None: ...
+
+    def all(self) -> list[Engine]: ...
+
+
+class LauncherRunning(RuntimeError):
+    """Another launcher already owns this run folder."""
+
+
+class Launcher:
+    """The engines of one host.
+
+    Args:
+        releases: Where aliases and releases are read.
+        engines: Where the state of each engine is written.
+        kind: How an engine is started.
+        host: This host's name in the engines' rows.
+        run_dir: The private folder of sockets and of the lock that keeps a second launcher out.
+        addresses: Where the engine of each slot listens, see `base.engine_addresses`.
+        logs: The folder of `engine-<slot>.log`.
+        environment: What an engine's environment is built on.
+        timing: The clock of the engines.
+        linger_s: How long a release that is no longer wanted still runs, in seconds.
+        reconcile_s: How often aliases are read, in seconds.
+        on_change: Called in the event loop with each new state.
+    """
+
+    def __init__(
+        self,
+        releases: ReleaseSource,
+        engines: EngineRows,
+        kind: EngineKind,
+        *,
+        host: str,
+        run_dir: Path,
+        addresses: Mapping[str, str],
+        logs: Path,
+        environment: Mapping[str, str],
+        timing: Timing | None = None,
+        linger_s: float = _LINGER_S,
+        reconcile_s: float = _RECONCILE_S,
+        on_change: Callable[[Engine], None] | None = None,
+    ) -> None:
+        self._releases = releases
+        self._rows = engines
+        self._kind = kind
+        self._host = host
+        self._run_dir = run_dir
+        self._addresses = addresses
+        self._logs = logs
+        self._environment = environment
+        self._timing = timing or Timing()
+        self._linger_s = linger_s
+        self._reconcile_s = reconcile_s
+        self._on_change = on_change
+        self._running: dict[str, EngineProcess] = {}
+        self._stopping: dict[str, asyncio.Task[None]] = {}
+        self._unwanted_since: dict[str, float] = {}
+        self._waiting: frozenset[str] = frozenset()
+        self._pending: dict[str, Engine | None] = {}  # by slot; None: remove its row
+        self._pending_changed = asyncio.Event()
+        self._written = asyncio.Event()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Keep the engines until `stop` is set; returns when all of them are gone.
+
+        Raises:
+            LauncherRunning: Another launcher uses the same run folder.
+            OSError: The run folder cannot be made private.
+        """
+        with _only_launcher(self._run_dir):
+            writer = asyncio.create_task(self._write_rows(), name="engine-rows")
+            try:
+                # Rows of a launcher that crashed; its guards have killed its engines.
+                self._pending = dict.fromkeys(await self._left_rows(stop))
+                self._pending_changed.set()
+                await self._keep(stop, writer)
+            finally:
+                await self._end(writer)
+
+    async def _keep(self, stop: asyncio.Event, writer: asyncio.Task[None]) -> None:
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            while not stop.is_set():
+                # A store that hangs must not delay the stop.
+                step = asyncio.create_task(self._reconcile())
+                await asyncio.wait({step, stopped, writer}, return_when=asyncio.FIRST_COMPLETED)
+                if writer.done():
+                    writer.result()  # it only ends by an error that nobody foresaw
+                if not step.done():
+                    step.cancel()
+                    break
+                step.result()
+                await asyncio.wait({stopped}, timeout=self._reconcile_s)
+        finally:
+            stopped.cancel()
+
+    async def _left_rows(self, stop: asyncio.Event) -> list[str]:
+        while not stop.is_set():
+            try:
+                rows = await asyncio.to_thread(self._rows.all)
+                return [row.slot for row in rows if row.host == self._host]
+            except StoreError as error:
+                _log.warning("engines wait for the store: %s", error)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), _STORE_RETRY_S)
+        return []
+
+    async def _reconcile(self) -> None:
+        try:
+            wanted = await self._wanted()
+        except StoreError as error:
+            _log.warning("the store does not answer, engines stay as they are: %s", error)
+            return
+        now = time.monotonic()
+        for slot, process in self._running.items():
+            if process.spec.release.id in wanted:
+                self._unwanted_since.pop(slot, None)
+            elif slot not in self._stopping:
+                since = self._unwanted_since.setdefault(slot, now)
+                if now - since >= self._linger_s:
+                    self._stopping[slot] = asyncio.create_task(self._stop(slot, process))
+        served = {
+            process.spec.release.id
+            for slot, process in self._running.items()
+            if slot not in self._stopping
+        }
+        missing = [release for id, release in wanted.items() if id not in served]
+        free = [slot for slot in SLOTS if slot not in self._running]
+        for slot, release in zip(free, missing, strict=False):
+            self._start(slot, release)
+        waiting = frozenset(release.id for release in missing[len(free) :])
+        if waiting and waiting != self._waiting:
+            _log.warning("no free engine slot for %s", ", ".join(sorted(waiting)))
+        self._waiting = waiting
+
+    async def _wanted(self) -> dict[str, Release]:
+        """Return the releases that aliases point at, live ones with most weight first."""
+        aliases = await asyncio.to_thread(self._releases.aliases)
+        targets = [target for alias in sorted(aliases) for target in aliases[alias]]
+        targets.sort(key=lambda target: (target.mode != "live", -target.weight))
+        wanted: dict[str, Release] = {}
+        for id in dict.fromkeys(target.release for target in targets):
+            release = await self._release(id)
+            if release is None:
+                _log.error("an alias points at %s, which is not registered", id)
+            else:
+                wanted[id] = release
+        return wanted
+
+    async def _release(self, id: str) -> Release | None:
+        for process in self._running.values():
+            if process.spec.release.id == id:
+                return process.spec.release  # releases never change
+        return await asyncio.to_thread(self._releases.get, id)
+
+    def _start(self, slot: str, release: Release) -> None:
+        process = EngineProcess(
+            self._kind,
+            EngineSpec(release, slot, self._addresses[slot], self._logs / f"engine-{slot}.log"),
+            host=self._host,
+            inherited=self._environment,
+            timing=self._timing,
+            on_change=self._changed,
+        )
+        self._running[slot] = process
+        process.start()
+
+    async def _stop(self, slot: str, process: EngineProcess) -> None:
+        await process.stop()
+        del self._running[slot]
+        self._unwanted_since.pop(slot, None)
+        self._stopping.pop(slot, None)
+        self._pending[slot] = None
+        self._pending_changed.set()
+
+    def _changed(self, engine: Engine) -> None:
+        self._pending[engine.slot] = engine
+        self._pending_changed.set()
+        if self._on_change is not None:
+            try:
+                self._on_change(engine)
+            except Exception:
+                _log.exception("the progress display failed")
+
+    async def _write_rows(self) -> None:
+        """Write changed rows, in order for each slot; only the newest state of a slot counts."""
+        while True:
+            await self._pending_changed.wait()
+            self._pending_changed.clear()
+            while self._pending:
+                slot = next(iter(self._pending))
+                engine = self._pending.pop(slot)
+                try:
+                    if engine is None:
+                        await asyncio.to_thread(self._rows.remove, self._host, slot)
+                    else:
+                        await asyncio.to_thread(self._rows.put, engine)
+                except StoreError as error:
+                    self._pending.setdefault(slot, engine)
+                    _log.warning("the state of engine %s is not stored yet: %s", slot, error)
+                    await asyncio.sleep(_STORE_RETRY_S)
+            self._written.set()
+
+    async def _end(self, writer: asyncio.Task[None]) -> None:
+        """Stop every engine, then write what is left to write within a limit."""
+        for slot, process in list(self._running.items()):
+            if slot not in self._stopping:
+                self._stopping[slot] = asyncio.create_task(self._stop(slot, process))
+        await asyncio.gather(*self._stopping.values())
+        self._written.clear()
+        self._pending_changed.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._written.wait(), _LAST_WRITES_S)
+        writer.cancel()
+        await asyncio.gather(writer, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _only_launcher(run_dir: Path) -> Iterator[None]:
+    private_folder(run_dir)
+    lock = os.open(run_dir / "launcher.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise LauncherRunning(f"another launcher already runs in {run_dir}") from error
+        yield
+    finally:
+        os.close(lock)

@@ -1,0 +1,105 @@
+"""vLLM as an engine: its command line and environment. Checked against vLLM 0.32.
+
+Only the installed build decides between CPU and GPU; vLLM itself is never imported here.
+Options: https://docs.vllm.ai/en/latest/cli/serve/, variables:
+https://docs.vllm.ai/en/latest/configuration/env_vars/.
+"""
+
+import importlib.metadata
+import sys
+from collections.abc import Mapping, Sequence
+
+from gateway.engines.base import EngineSpec, listen_arguments
+
+# vLLM drains for this much less than the launcher waits, so that it also has time to end.
+_EXIT_MARGIN_S = 3
+
+
+class VllmEngine:
+    """One vLLM server per release, with the release's id as its model name.
+
+    Args:
+        max_model_len: Longest context in tokens.
+        kv_cache_gib: KV cache of a CPU engine in GiB; a GPU engine sizes its own.
+        stop_timeout_s: Time that requests get to finish on a stop.
+        engine_args: Further arguments, already split; they come last and win.
+        inherited: The environment of the launcher; OpenMP settings found there are kept.
+        cpu: Whether the installed vLLM is a CPU build, see `is_cpu_build`.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_model_len: int,
+        kv_cache_gib: int,
+        stop_timeout_s: float,
+        engine_args: Sequence[str] = (),
+        inherited: Mapping[str, str] | None = None,
+        cpu: bool,
+    ) -> None:
+        self._max_model_len = max_model_len
+        self._kv_cache_gib = kv_cache_gib
+        self._drain_s = max(1, int(stop_timeout_s) - _EXIT_MARGIN_S)
+        self._engine_args = list(engine_args)
+        self._inherited = inherited or {}
+        self._cpu = cpu
+
+    def command(self, spec: EngineSpec) -> list[str]:
+        # The `vllm` program of the CPU build fails on its own version look-up; the module works.
+        return [
+            sys.executable,
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--model",
+            spec.release.path,
+            "--served-model-name",
+            spec.release.id,
+            *listen_arguments(spec.address),
+            "--max-model-len",
+            str(self._max_model_len),
+            # The precision in which releases are saved; "auto" is the checkpoint's own.
+            "--dtype",
+            "bfloat16" if self._cpu else "auto",
+            "--shutdown-timeout",
+            str(self._drain_s),
+            "--generation-config",
+            "auto",
+            "--enable-auto-tool-choice",
+            "--tool-call-parser",
+            "hermes",
+            "--enable-prompt-tokens-details",
+            "--enable-request-id-headers",
+            "--disable-uvicorn-access-log",
+            "--disable-fastapi-docs",
+            *self._engine_args,
+        ]
+
+    def environment(self, spec: EngineSpec) -> dict[str, str]:
+        variables = {
+            "VLLM_NO_USAGE_STATS": "1",
+            "DO_NOT_TRACK": "1",
+            "HF_HUB_OFFLINE": "1",  # a release is a folder; nothing is fetched while it serves
+        }
+        if self._cpu:
+            variables |= {
+                "VLLM_CPU_KVCACHE_SPACE": str(self._kv_cache_gib),
+                # Two engines and a trainer share the cores: pinning and spinning OpenMP threads
+                # would starve each other.
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            }
+            for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE")):
+                if name not in self._inherited:
+                    variables[name] = value
+        return variables
+
+
+def is_cpu_build() -> bool:
+    """Return whether the installed vLLM runs on the CPU; False where there is none."""
+    names = {"vllm-cpu", "vllm"}
+    for name in sorted(names):
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return name == "vllm-cpu" or "cpu" in version
+    return False

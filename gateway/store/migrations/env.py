@@ -1,0 +1,14 @@
+"""Alembic's environment: runs on the connection that `Database.migrate` hands over."""
+
+from alembic import context
+
+from gateway.store import engines, feedback, keys, releases, traffic  # noqa: F401 - their tables
+from gateway.store.database import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,190 @@
+"""The traffic log: one record per routed request."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from gateway.store.database import Database, metadata, storable
+from gateway.store.feedback import of_completions
+
+_JSON = sa.JSON(none_as_null=True)
+table = sa.Table(
+    "traffic",
+    metadata,
+    sa.Column("completion_id", sa.String(200), primary_key=True),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("operation", sa.String(20), nullable=False),
+    sa.Column("key_prefix", sa.String(8)),
+    sa.Column("alias", sa.String(200), nullable=False),
+    sa.Column("release", sa.String(200), nullable=False),
+    sa.Column("index_generation", sa.Text),
+    sa.Column("messages", _JSON),
+    sa.Column("parameters", _JSON),
+    sa.Column("answer", _JSON),
+    sa.Column("finish_reason", sa.Text),
+    sa.Column("prompt_tokens", sa.Integer),
+    sa.Column("completion_tokens", sa.Integer),
+    sa.Column("ttft_s", sa.Double),
+    sa.Column("duration_s", sa.Double, nullable=False),
+    sa.Column("logprob_mean", sa.Double),
+    sa.Column("logprob_tail", sa.Double),
+    sa.Column("retrieval", _JSON),
+    sa.Column("outcome", sa.String(20), nullable=False),
+    sa.Column("status", sa.Integer, nullable=False),
+    sa.Column("metadata", sa.JSON, nullable=False),
+    sa.Column("system_fingerprint", sa.Text),
+    sa.Column("conversation", sa.Text),
+    sa.Index(None, "created_at", "completion_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficRecord:
+    """One request and its answer; times in seconds, `created_at` in Unix seconds.
+
+    Texts (`messages`, `parameters`, `answer`, `metadata`) are None or empty where the settings or
+    the request keep them out of the log. `outcome` is done, error, truncated or cancelled.
+    """
+
+    completion_id: str
+    created_at: float
+    operation: str
+    key_prefix: str | None
+    alias: str
+    release: str
+    index_generation: str | None
+    messages: list[Any] | str | None
+    parameters: dict[str, Any] | None
+    answer: dict[str, Any] | None
+    finish_reason: str | None
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    ttft_s: float | None
+    duration_s: float
+    logprob_mean: float | None
+    logprob_tail: float | None
+    retrieval: dict[str, Any] | None
+    outcome: str
+    status: int
+    metadata: dict[str, str]
+    system_fingerprint: str | None
+    conversation: str | None
+
+
+class Traffic:
+    """The traffic log in the store."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, records: Sequence[TrafficRecord]) -> None:
+        """Write records in one transaction; one whose id is known is left out."""
+        # Backwards, so that the first of an id stays.
+        by_id = {record.completion_id: record for record in reversed(records)}
+        if not by_id:
+            return
+        with self._database.begin() as connection:
+            query = sa.select(table.c.completion_id).where(table.c.completion_id.in_(by_id))
+            for known in connection.scalars(query).all():
+                del by_id[known]
+            if by_id:
+                rows = [storable(asdict(record)) for record in reversed(by_id.values())]
+                connection.execute(table.insert(), rows)
+
+    def get(self, completion_id: str) -> TrafficRecord | None:
+        """Return a record, or None."""
+        with self._database.begin() as connection:
+            row = connection.execute(_one(completion_id)).first()
+        return None if row is None else TrafficRecord(**row._mapping)
+
+    def page(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 20,
+        ascending: bool = True,
+        model: str | None = None,
+        metadata: dict[str, str] | None = None,
+        operation: str = "chat",
+    ) -> tuple[list[TrafficRecord], bool]:
+        """Return stored answers in the order of their time, and whether there are more.
+
+        Args:
+            after: The record after which the page begins.
+            limit: Most records of a page.
+            ascending: Oldest first.
+            model: Only those of this alias or release.
+            metadata: Only those that carry all of these pairs.
+            operation: chat, completion or response.
+
+        Raises:
+            KeyError: There is no record `after`.
+        """
+        columns = (table.c.created_at, table.c.completion_id)
+        query = table.select().where(
+            table.c.answer.is_not(sa.null()), table.c.operation == operation
+        )
+        if model is not None:
+            query = query.where(sa.or_(table.c.alias == model, table.c.release == model))
+        with self._database.begin() as connection:
+            each = _EACH[connection.dialect.name]
+            for name, value in storable(metadata or {}).items():
+                query = query.where(_carries(each, name, value))
+            if after is not None:
+                last = connection.execute(_one(after)).first()
+                if last is None:
+                    raise KeyError(after)
+                here, there = sa.tuple_(*columns), sa.tuple_(last.created_at, last.completion_id)
+                query = query.where(here > there if ascending else here < there)
+            order = [column.asc() if ascending else column.desc() for column in columns]
+            rows = connection.execute(query.order_by(*order).limit(limit + 1)).all()
+        return [TrafficRecord(**row._mapping) for row in rows[:limit]], len(rows) > limit
+
+    def set_metadata(self, completion_id: str, pairs: dict[str, str]) -> TrafficRecord | None:
+        """Replace a record's metadata; None if there is no such record."""
+        with self._database.begin() as connection:
+            connection.execute(
+                table.update()
+                .where(table.c.completion_id == completion_id)
+                .values(metadata=storable(pairs))
+            )
+            row = connection.execute(_one(completion_id)).first()
+        return None if row is None else TrafficRecord(**row._mapping)
+
+    def delete(self, completion_id: str) -> bool:
+        """Delete a record and its feedback; returns whether there was one."""
+        return self._delete([completion_id]) > 0
+
+    def purge(self, before: float, limit: int = 1000) -> int:
+        """Delete up to `limit` records older than `before` (Unix seconds); returns how many."""
+        with self._database.begin() as connection:
+            query = (
+                sa.select(table.c.completion_id)
+                .where(table.c.created_at < before)
+                .order_by(table.c.created_at)
+                .limit(limit)
+            )
+            old = list(connection.scalars(query))
+        return self._delete(old) if old else 0
+
+    def _delete(self, ids: Sequence[str]) -> int:
+        with self._database.begin() as connection:
+            connection.execute(of_completions(ids))
+            done = connection.execute(table.delete().where(table.c.completion_id.in_(ids)))
+        return done.rowcount
+
+
+# Not a JSON path: SQLite's have no way to quote every name.
+_EACH = {"sqlite": "json_each", "postgresql": "json_each_text"}
+
+
+def _carries(each: str, name: str, value: str) -> sa.ColumnElement[bool]:
+    pair = getattr(sa.func, each)(table.c.metadata).table_valued("key", "value")
+    found = sa.select(sa.literal(1)).select_from(pair)
+    return found.where(pair.c.key == name, pair.c.value == value).correlate(table).exists()
+
+
+def _one(completion_id: str) -> sa.Select[Any]:
+    return table.select().where(table.c.completion_id == completion_id)

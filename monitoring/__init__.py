@@ -1,0 +1,1 @@
+"""Monitoring: notice that a model went stale, without crying wolf. Not in this release."""

@@ -1,0 +1,80 @@
+"""Embedders: text to vectors of length 1."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+_BATCH = 64
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors.
+
+    Attributes:
+        id: Names the weights; an index made by another id cannot be searched.
+        dimensions: Length of a vector.
+    """
+
+    id: str
+    dimensions: int
+
+    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
+        """Return an array of shape (texts, dimensions) of unit rows, and the tokens read."""
+        ...
+
+
+class SentenceTransformerEmbedder:
+    """A model of sentence-transformers, from a folder with safetensors weights.
+
+    Args:
+        path: The folder.
+        threads: Threads for one batch; the relay shares these cores.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the library is imported
+        import torch
+        from sentence_transformers import SentenceTransformer
+
+        torch.set_num_threads(threads)
+        self._model: Any = SentenceTransformer(
+            str(path), device="cpu", model_kwargs={"use_safetensors": True}
+        )
+        self.id = path.name
+        self.dimensions = int(self._model.get_embedding_dimension())
+
+    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
+        vectors = self._model.encode(
+            texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
+        encoded = self._model.tokenizer(texts, truncation=True)["input_ids"]
+        return np.asarray(vectors, dtype="<f4"), sum(len(ids) for ids in encoded)
+
+
+class HashEmbedder:
+    """The documented stub: a bag of hashed words. For tests and machines without a model."""
+
+    def __init__(self, dimensions: int = 64) -> None:
+        self.id = f"hash-{dimensions}"
+        self.dimensions = dimensions
+
+    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
+        vectors = np.zeros((len(texts), self.dimensions), dtype="<f4")
+        tokens = 0
+        for row, text in enumerate(texts):
+            words = re.findall(r"\w+", text.lower())
+            tokens += len(words)
+            for word in words:
+                number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
+                vectors[row, number % self.dimensions] += 1 if number >> 63 else -1
+            norm = float(np.linalg.norm(vectors[row]))
+            if norm == 0:
+                vectors[row, 0], norm = 1, 1
+            vectors[row] /= norm
+        return vectors, tokens

@@ -1,0 +1,106 @@
+"""Services that tests need: a PostgreSQL server of their own, on a Unix socket."""
+
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import psycopg
+import pytest
+from psycopg import sql
+
+_START_S = 30.0
+
+
+@pytest.fixture(scope="session")
+def postgres_socket() -> Iterator[Path]:
+    """A throwaway PostgreSQL server, as the folder of its socket; its superuser is `driftgate`."""
+    binaries = _binaries()
+    if binaries is None:
+        _missing("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+    # Not pytest's own folder: that is closed to the user that the server runs as.
+    home = Path(tempfile.mkdtemp(prefix="dg-pg-"))
+    options: dict[str, Any] = {"cwd": home, "env": {"LC_ALL": "C", "PATH": os.environ["PATH"]}}
+    if os.geteuid() == 0:  # initdb refuses root
+        try:
+            user = pwd.getpwnam("postgres")
+        except KeyError:
+            _missing("PostgreSQL does not run as root, and there is no user `postgres`")
+        os.chown(home, user.pw_uid, user.pw_gid)
+        options |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    data, log = home / "data", home / "log"
+    try:
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "driftgate", "-A", "trust", "-N", "-E", "UTF8"],
+            check=True,
+            capture_output=True,
+            **options,
+        )
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                [binaries / "postgres", "-D", data, "-k", home, "-h", "", "-F"],
+                stdout=output,
+                stderr=output,
+                **options,
+            )
+        try:
+            _wait(home, server, log)
+            yield home
+        finally:
+            server.send_signal(signal.SIGINT)  # fast shutdown
+            server.wait(30)
+    finally:
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def postgres_url(postgres_socket: Path) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh, empty database."""
+    name = f"test_{secrets.token_hex(6)}"
+    with _admin(postgres_socket) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield f"postgresql+psycopg://driftgate@/{name}?host={postgres_socket}"
+    with _admin(postgres_socket) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _admin(socket: Path) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=str(socket), user="driftgate", dbname="postgres", autocommit=True, connect_timeout=5
+    )
+
+
+def _binaries() -> Path | None:
+    def version(folder: Path) -> float:
+        name = folder.parent.name
+        return float(name) if name.replace(".", "", 1).isdigit() else 0.0
+
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=version, reverse=True)
+    on_path = shutil.which("initdb")
+    folders = [*installed, *([Path(on_path).resolve().parent] if on_path else [])]
+    return next((f for f in folders if (f / "initdb").exists() and (f / "postgres").exists()), None)
+
+
+def _missing(reason: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _wait(socket: Path, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            _admin(socket).close()
+            return
+        except psycopg.OperationalError as error:
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL did not start: {error}\n{log.read_text()[-2000:]}")
+        time.sleep(0.05)
