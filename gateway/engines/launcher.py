@@ -231,7 +231,7 @@ class Launcher:
         if self._on_change is not None:
             try:
                 self._on_change(engine)
-            except Exception:
+            except Exception:  # a display must not end an engine
                 _log.exception("the progress display failed")
 
     async def _write_rows(self) -> None:

@@ -140,7 +140,7 @@ class EngineProcess:
                 self._error = None
                 self._publish(EngineState.READY)
                 reason = await self._while_ready(self._child)
-        except Exception as error:
+        except Exception as error:  # whatever it is, the engine is tried again
             reason = f"could not run: {type(error).__name__}: {error}"
         finally:
             ready_s = 0.0 if ready_at is None else time.monotonic() - ready_at

@@ -5,10 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvloop
 
 from gateway.upstream import (
     BadAnswer,
@@ -21,12 +19,6 @@ from gateway.upstream import (
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy], scope="module")
-def event_loop_policy(request: pytest.FixtureRequest) -> Any:
-    """Run every test on asyncio's loop and on uvloop, which the gateway uses."""
-    return request.param()
 
 
 @asynccontextmanager

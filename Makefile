@@ -1,0 +1,77 @@
+# Driftgate's commands. `make help` lists them; `make setup` is what all others rest on.
+# Needs only Python 3.11 and make. Variables of the environment pass through (pip's, uv's, DRIFTGATE_*).
+
+PYTHON ?= python3.11
+VENV := .venv
+UV := $(VENV)/bin/uv
+GPU := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | head -n 1)
+LOCK := $(if $(GPU),locks/cuda.txt,locks/cpu.txt)
+
+# uv does not read pip's configuration: a folder of wheels that pip knows of is handed on. Without
+# one, the CPU build of torch comes from the PyTorch project's own index.
+ifdef PIP_FIND_LINKS
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+endif
+TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
+
+STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
+FAST := not engine and not services and not browser and not train and not chaos
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test check format services lock reference clean
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+setup: $(STAMP) ## Build .venv with everything, from the lock file
+
+$(STAMP):
+	@echo "Setting up $(VENV) from $(LOCK) …"
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@$(UV) pip install --python $(VENV)/bin/python --no-deps --require-hashes $(TORCH) -r $(LOCK)
+	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.driftgate-* && touch $(STAMP)
+
+serve: setup ## Set up what is missing and serve on port 8080
+	@exec $(VENV)/bin/driftgate serve
+
+test: setup services ## Run every test: real vLLM, PostgreSQL
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pytest
+
+check: setup ## Format, lint, types, import contracts, fast tests
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/pytest -m "$(FAST)"
+
+format: setup ## Format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+services: ## Install the services that tests need, where it may
+	@scripts/install-services.sh
+
+reference: setup ## Write the tables of settings and commands into README.md
+	$(VENV)/bin/python scripts/reference.py --write
+
+COMPILE = $(UV) pip compile pyproject.toml --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	--generate-hashes --no-emit-find-links --quiet --no-annotate --custom-compile-command "make lock"
+EVERYTHING := --extra training --extra retrieval --extra monitoring --extra dev
+
+lock: setup ## Resolve the dependencies again and write locks/
+	$(UV) pip compile locks/uv.in --generate-hashes --quiet --no-annotate \
+		--custom-compile-command "make lock" -o locks/uv.txt >/dev/null
+	$(COMPILE) -o locks/gateway.txt >/dev/null
+	$(COMPILE) $(if $(UV_FIND_LINKS),,--torch-backend=cpu) --extra engine-cpu $(EVERYTHING) \
+		--override locks/overrides.txt -o locks/cpu.txt >/dev/null
+	env -u UV_FIND_LINKS $(COMPILE) --extra engine-gpu $(EVERYTHING) \
+		--override locks/overrides-cuda.txt -o locks/cuda.txt >/dev/null
+
+clean: ## Remove .venv and caches; .driftgate with models and data stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
