@@ -108,6 +108,7 @@ def pull(name: str, models_dir: Path, progress: Progress, *, verify: bool = Fals
 
     Args:
         name: A name of the catalogue, or `organisation/model` of a hub.
+        models_dir: The folder of all models; created where it is missing.
         progress: Told what is being done, for people.
         verify: Whether the digests of a model that is there are computed again.
 

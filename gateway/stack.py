@@ -114,7 +114,7 @@ class Stack:
                 raise result
 
     async def until_ready(self) -> None:
-        """Wait until the gateway would answer chat requests, and embedding requests if it has any."""
+        """Wait until requests would be answered: chat, and embeddings where there are any."""
         if self._socket is not None:
             embedder = EmbeddingClient(self._socket)
             while True:

@@ -232,7 +232,12 @@ class Upstream:
         """Send a request and return once the head of the answer is there.
 
         Args:
+            method: The HTTP method.
+            path: The path with its query.
             headers: Further header lines, each ended by CRLF.
+            body: The whole body.
+            connect_timeout_s: Time to connect, in seconds.
+            head_timeout_s: Time until the head of the answer, in seconds.
 
         Raises:
             ConnectFailed: No connection within `connect_timeout_s`.

@@ -128,9 +128,9 @@ def _explain(message: str) -> InvalidRequest:
     """Turn msgspec's "Expected `str`, got `int` - at `$.model`" into an error with a param."""
     what, _, path = message.partition(" - at `$")
     if "missing required field" in what:
-        param = what.split("`")[-2]
+        missing = what.split("`")[-2]
         return InvalidRequest(
-            f"Missing required field `{param}`.", param=param, code="missing_field"
+            f"Missing required field `{missing}`.", param=missing, code="missing_field"
         )
     param = path.rstrip("`").lstrip(".") or None
     where = f" in `{param}`" if param else " as the body"

@@ -1,8 +1,8 @@
 """The frames between the retrieval service and its clients: a length, then MessagePack.
 
-    4 bytes, big-endian: the number of bytes that follow
-    a request: {"id": int, "kind": "embed" | "info", "texts": [str, …]}
-    an answer: {"id": int, "vectors": [bytes, …], "tokens": int, …} or {"id": int, "error": str}
+4 bytes, big-endian: the number of bytes that follow
+a request: {"id": int, "kind": "embed" | "info", "texts": [str, …]}
+an answer: {"id": int, "vectors": [bytes, …], "tokens": int, …} or {"id": int, "error": str}
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Writes the tables of settings, commands and routes into README.md from the code.
 
-    python scripts/reference.py           # print the README as it should be
-    python scripts/reference.py --write   # write it (`make reference`)
+python scripts/reference.py           # print the README as it should be
+python scripts/reference.py --write   # write it (`make reference`)
 """
 
 import re

@@ -21,13 +21,13 @@ from gateway.errors import (
 from gateway.store.database import StoreError
 
 # Shows the scheme in the OpenAPI document; the key itself is checked by the key ring.
-_BEARER = HTTPBearer(auto_error=False, description="A key of `driftgate keys create`.")
+_BEARER = Depends(HTTPBearer(auto_error=False, description="A key of `driftgate keys create`."))
 
 
 def principal_of(keys: KeyRing, scope: str) -> Callable[..., Principal]:
     """Return a dependency that gives the caller, who must hold `scope`."""
 
-    def authenticated(request: Request, _: Any = Depends(_BEARER)) -> Principal:
+    def authenticated(request: Request, _: Any = _BEARER) -> Principal:
         value = next((v for k, v in request.scope["headers"] if k == b"authorization"), None)
         principal = keys.authenticate(value)
         keys.require(principal, scope)

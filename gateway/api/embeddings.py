@@ -45,7 +45,9 @@ def router(client: EmbeddingClient, model: str) -> APIRouter:
             vectors, tokens = await client.embed(texts, deadline_s=_DEADLINE_S)
         except RetrievalUnavailable as error:
             raise Unavailable(
-                f"Embeddings are not available: {error}.", code="embedder_unavailable", retry_after=2
+                f"Embeddings are not available: {error}.",
+                code="embedder_unavailable",
+                retry_after=2,
             ) from error
         size = len(vectors[0]) // 4
         if request.dimensions not in (None, size):

@@ -55,9 +55,9 @@ def list_engines(
         return
     table = Table("host", "slot", "release", "state", "restarts", "pid", "error")
     for e in engines:
-        error = (e.error or "").splitlines()[0] if e.error else ""
+        reason = e.error.splitlines()[0] if e.error else ""
         table.add_row(
-            e.host, e.slot, e.release, e.state.value, str(e.restarts), str(e.pid or ""), error
+            e.host, e.slot, e.release, e.state.value, str(e.restarts), str(e.pid or ""), reason
         )
     Console().print(table)
 

@@ -112,9 +112,7 @@ def test_a_tool_is_called_in_openais_shape(served: "Served", stream: bool) -> No
         },
     }
     choice = {"type": "function", "function": {"name": "set_unit"}}
-    answer = _ask(
-        served.client(), tools=[tool], tool_choice=choice, max_tokens=64, stream=stream
-    )
+    answer = _ask(served.client(), tools=[tool], tool_choice=choice, max_tokens=64, stream=stream)
     if stream:
         calls = [c for chunk in answer for c in chunk.choices[0].delta.tool_calls or []]
         name = "".join(call.function.name or "" for call in calls)
@@ -211,7 +209,10 @@ def test_what_the_engine_refuses_is_the_clients_mistake(
 
 
 def test_a_lone_surrogate_is_no_server_error(served: "Served") -> None:
-    body = b'{"model": "production", "max_tokens": 2, "messages": [{"role": "user", "content": "\\ud800"}]}'
+    body = (
+        b'{"model": "production", "max_tokens": 2,'
+        b' "messages": [{"role": "user", "content": "\\ud800"}]}'
+    )
     answer = httpx.post(
         f"{served.url}/v1/chat/completions",
         content=body,

@@ -125,7 +125,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
 async def test_broken_answers_are_errors(answer: bytes, error: type[Exception]) -> None:
     handler, _ = _answering(answer)
     async with _server(handler) as upstream:
-        with pytest.raises(error):  # noqa: PT012 - either half may notice
+        with pytest.raises(error):
             with await _ask(upstream) as exchange:
                 await exchange.read_all(1, 100)
 
