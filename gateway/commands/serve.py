@@ -30,7 +30,7 @@ app = typer.Typer()
 _CURL = """curl {url}/v1/chat/completions \\
   -H "Authorization: Bearer {key}" \\
   -H "Content-Type: application/json" \\
-  -d '{{"model": "production", "max_tokens": 64, "messages": \
+  -d '{{"model": "production", "temperature": 0, "messages": \
 [{{"role": "user", "content": "What is the capital of France?"}}]}}'"""
 
 

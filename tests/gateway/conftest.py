@@ -11,11 +11,11 @@ from tests.gateway.running import RunningGateway, running_gateway
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
-) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]] | None:
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Run the client to engines on asyncio's loop and on uvloop, which the gateway uses."""
     if item.path.name == "test_upstream.py":
         return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-    return None
+    return {"asyncio": asyncio.new_event_loop}
 
 
 @pytest.fixture(scope="session")
