@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class RetrievalService:
         self._embedder = embedder
         self._path = path
         self._calls: asyncio.Queue[_Call] = asyncio.Queue(_MAX_WAITING)
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -51,7 +53,7 @@ class RetrievalService:
             await stop.wait()
 
     @contextlib.asynccontextmanager
-    async def serving(self):  # type: ignore[no-untyped-def]
+    async def serving(self) -> AsyncIterator[None]:
         """Serve while the block runs."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
@@ -65,11 +67,14 @@ class RetrievalService:
             yield
         finally:
             server.close()
+            for writer in self._writers:
+                writer.close()
             working.cancel()
             self._path.unlink(missing_ok=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answering: set[asyncio.Task[None]] = set()
+        self._writers.add(writer)
         try:
             while True:
                 data = await read_frame(reader)
@@ -84,6 +89,7 @@ class RetrievalService:
         finally:
             for task in answering:
                 task.cancel()
+            self._writers.discard(writer)
             writer.close()
 
     async def _answer(self, request: RetrievalRequest, writer: asyncio.StreamWriter) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import openai
+import psutil
 import pytest
 
 _ROOT = Path(__file__).parents[2]
@@ -30,13 +31,10 @@ class Served:
     def client(self, key: str | None = None) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
 
-    def processes(self, marker: str) -> list[int]:
-        """Return the processes of this instance whose command line holds `marker`."""
-        return [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdigit() and _mentions(entry, marker, str(self.home))
-        ]
+    def engines(self) -> list[psutil.Process]:
+        """Return the main process of each vLLM that descends from this instance."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        return [p for p in below if "vllm.entrypoints.openai.api_server" in p.cmdline()[1:4]]
 
     def ready(self) -> bool:
         try:
@@ -53,15 +51,6 @@ class Served:
                 pytest.fail(f"not within {timeout_s} s; the output of serve ends with:\n{log}")
             time.sleep(0.02)
         return time.monotonic() - started
-
-
-def _mentions(entry: Path, *markers: str) -> bool:
-    try:
-        shown = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
-    except OSError:
-        return False
-    text = shown.decode(errors="replace")
-    return all(marker in text for marker in markers)
 
 
 def _serve(home: Path) -> Iterator[Served]:
@@ -96,7 +85,7 @@ def _serve(home: Path) -> Iterator[Served]:
                 process.kill()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Start Driftgate for a test module."""
+    """Start Driftgate once for all tests here; the last one ends it."""
     yield from _serve(tmp_path_factory.mktemp("driftgate"))

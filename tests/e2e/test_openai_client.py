@@ -103,6 +103,7 @@ def test_a_tool_is_called_in_openais_shape(served: "Served", stream: bool) -> No
         "type": "function",
         "function": {
             "name": "set_unit",
+            "strict": True,  # else any JSON may be the arguments
             "parameters": {
                 "type": "object",
                 "properties": {"unit": {"enum": ["celsius", "fahrenheit"]}},

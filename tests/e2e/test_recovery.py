@@ -1,10 +1,13 @@
-"""SIGKILL of the engine and of the launcher, with a real vLLM."""
+"""SIGKILL of the engine and of the launcher, with a real vLLM.
 
-import os
+The last test ends the instance that all tests here share, so this file and it come last.
+"""
+
 import signal
 from typing import TYPE_CHECKING
 
 import httpx
+import psutil
 import pytest
 
 if TYPE_CHECKING:
@@ -28,23 +31,32 @@ def _post(served: "Served") -> httpx.Response:
 
 def test_a_killed_engine_is_503_and_comes_back(served: "Served") -> None:
     assert _post(served).status_code == 200
-    engines = served.processes("vllm.entrypoints")
-    assert engines
-    for pid in engines:
-        os.kill(pid, signal.SIGKILL)
+    (engine,) = served.engines()
+    workers = engine.children(recursive=True)
+    assert workers
+    engine.kill()
     answer = _post(served)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.json()["error"]["code"] == "engine_unavailable"
     served.wait(lambda: not served.ready(), 2)
-    served.wait(served.ready, 180)
+    served.wait(lambda: not any(worker.is_running() for worker in workers), 10)
+    served.wait(served.ready, 240)
     assert _post(served).status_code == 200
 
 
-def test_a_killed_launcher_leaves_no_engine(served: "Served") -> None:
-    served.wait(served.ready, 180)
-    assert served.processes("vllm.entrypoints")
+def test_a_killed_launcher_leaves_nothing_behind(served: "Served") -> None:
+    served.wait(served.ready, 240)
+    below = psutil.Process(served.process.pid).children(recursive=True)
+    assert any("vllm" in " ".join(process.cmdline()) for process in below)
+    assert len(below) > 4
     served.process.send_signal(signal.SIGKILL)
     served.process.wait(5)
-    served.wait(lambda: not served.processes("vllm"), 15)
-    served.wait(lambda: not served.processes("python"), 15)
+    served.wait(lambda: not any(_alive(process) for process in below), 15)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
