@@ -15,6 +15,10 @@ class RetrievalUnavailable(Exception):
     """The service cannot be reached, or did not answer in time."""
 
 
+class RetrievalFailed(Exception):
+    """The service answered that it could not do it."""
+
+
 class EmbeddingClient:
     """Calls the service on a Unix socket; many calls may share the connection.
 
@@ -35,7 +39,7 @@ class EmbeddingClient:
 
         Raises:
             RetrievalUnavailable: No service, or no answer within `deadline_s` seconds.
-            ValueError: The service refuses the texts.
+            RetrievalFailed: The service could not embed these texts.
         """
         answer = await self._ask("embed", texts, deadline_s)
         return answer.vectors, answer.tokens
@@ -69,8 +73,10 @@ class EmbeddingClient:
             raise RetrievalUnavailable(str(error)) from error
         finally:
             self._waiting.pop(number, None)
+        if answer.overloaded:
+            raise RetrievalUnavailable(answer.error)
         if answer.error:
-            raise ValueError(answer.error)
+            raise RetrievalFailed(answer.error)
         return answer
 
     async def _connected(self) -> asyncio.StreamWriter:

@@ -24,8 +24,8 @@ class Embedder(Protocol):
     id: str
     dimensions: int
 
-    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
-        """Return an array of shape (texts, dimensions) of unit rows, and the tokens read."""
+    def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
+        """Return an array of shape (texts, dimensions) of unit rows, and each text's tokens."""
         ...
 
 
@@ -49,12 +49,12 @@ class SentenceTransformerEmbedder:
         self.id = path.name
         self.dimensions = int(self._model.get_embedding_dimension())
 
-    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
+    def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
         vectors = self._model.encode(
             texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
         )
         encoded = self._model.tokenizer(texts, truncation=True)["input_ids"]
-        return np.asarray(vectors, dtype="<f4"), sum(len(ids) for ids in encoded)
+        return np.asarray(vectors, dtype="<f4"), [len(ids) for ids in encoded]
 
 
 class HashEmbedder:
@@ -64,12 +64,12 @@ class HashEmbedder:
         self.id = f"hash-{dimensions}"
         self.dimensions = dimensions
 
-    def embed(self, texts: list[str]) -> tuple[Vectors, int]:
+    def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
         vectors = np.zeros((len(texts), self.dimensions), dtype="<f4")
-        tokens = 0
+        tokens = []
         for row, text in enumerate(texts):
             words = re.findall(r"\w+", text.lower())
-            tokens += len(words)
+            tokens.append(len(words))
             for word in words:
                 number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")
                 vectors[row, number % self.dimensions] += 1 if number >> 63 else -1

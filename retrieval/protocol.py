@@ -2,7 +2,7 @@
 
 4 bytes, big-endian: the number of bytes that follow
 a request: {"id": int, "kind": "embed" | "info", "texts": [str, …]}
-an answer: {"id": int, "vectors": [bytes, …], "tokens": int, …} or {"id": int, "error": str}
+an answer: {"id": int, "vectors": [bytes, …], "tokens": int, …} or {"id": int, "error": str, …}
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class RetrievalAnswer(msgspec.Struct, omit_defaults=True):
     embedder: str = ""
     dimensions: int = 0
     error: str = ""
+    overloaded: bool = False
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:

@@ -102,7 +102,9 @@ class RetrievalService:
             try:
                 self._calls.put_nowait(_Call(request.texts, done, request.id))
             except asyncio.QueueFull:
-                answer = RetrievalAnswer(request.id, error="the service is overloaded")
+                answer = RetrievalAnswer(
+                    request.id, error="the service is overloaded", overloaded=True
+                )
             else:
                 answer = await done
         else:
@@ -120,26 +122,29 @@ class RetrievalService:
                 size += len(call.texts)
                 batch.append(call)
             live = [call for call in batch if not call.done.done()]
-            try:
-                answers = await asyncio.to_thread(self._embed, live)
-            except Exception as error:
-                _log.exception("embedding failed")
-                answers = [RetrievalAnswer(call.id, error=str(error)) for call in live]
-            for call, answer in zip(live, answers, strict=True):
+            for call, answer in zip(
+                live, await asyncio.to_thread(self._answers, live), strict=True
+            ):
                 if not call.done.done():
                     call.done.set_result(answer)
 
+    def _answers(self, calls: list[_Call]) -> list[RetrievalAnswer]:
+        """Embed the calls together; where that fails, each by itself, so that one fails alone."""
+        try:
+            return self._embed(calls)
+        except Exception as error:
+            if len(calls) > 1:
+                return [answer for call in calls for answer in self._answers([call])]
+            _log.exception("embedding failed")
+            return [RetrievalAnswer(calls[0].id, error=str(error) or type(error).__name__)]
+
     def _embed(self, calls: list[_Call]) -> list[RetrievalAnswer]:
         answers = []
-        texts = [text for call in calls for text in call.texts]
-        vectors, tokens = self._embedder.embed(texts)
+        vectors, tokens = self._embedder.embed([text for call in calls for text in call.texts])
         start = 0
         for call in calls:
             end = start + len(call.texts)
-            share = tokens
-            if len(calls) > 1:  # each caller is told its own tokens
-                share = round(tokens * sum(map(len, call.texts)) / max(1, sum(map(len, texts))))
             rows = [row.tobytes() for row in vectors[start:end]]
-            answers.append(RetrievalAnswer(call.id, vectors=rows, tokens=share))
+            answers.append(RetrievalAnswer(call.id, vectors=rows, tokens=sum(tokens[start:end])))
             start = end
         return answers

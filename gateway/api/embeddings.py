@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from gateway.errors import InvalidRequest, NotFound, Unavailable
-from retrieval.client import EmbeddingClient, RetrievalUnavailable
+from gateway.errors import EngineFailed, InvalidRequest, NotFound, Unavailable
+from retrieval.client import EmbeddingClient, RetrievalFailed, RetrievalUnavailable
 
 _MAX_INPUTS = 2048
 _DEADLINE_S = 60.0
@@ -49,6 +49,8 @@ def router(client: EmbeddingClient, model: str) -> APIRouter:
                 code="embedder_unavailable",
                 retry_after=2,
             ) from error
+        except RetrievalFailed as error:
+            raise EngineFailed(f"The embedder failed: {error}", code="embedder_error") from error
         size = len(vectors[0]) // 4
         if request.dimensions not in (None, size):
             raise InvalidRequest(

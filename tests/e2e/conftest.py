@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -27,9 +27,13 @@ class Served:
     url: str
     key: str
     home: Path
+    clients: list[openai.OpenAI] = field(default_factory=list)
 
     def client(self, key: str | None = None) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
+        """Return a client, which lives until the tests end."""
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0)
+        self.clients.append(client)
+        return client
 
     def engines(self) -> list[psutil.Process]:
         """Return the main process of each vLLM that descends from this instance."""
@@ -75,8 +79,11 @@ def _serve(home: Path) -> Iterator[Served]:
         served.wait(lambda: process.poll() is not None or served.ready(), _START_S)
         assert process.poll() is None, (home / "serve.out").read_text()[-3000:]
         key = (home / "serve.key").read_text().strip()
-        yield Served(process, served.url, key, home)
+        served = replace(served, key=key)
+        yield served
     finally:
+        for client in served.clients:
+            client.close()
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:

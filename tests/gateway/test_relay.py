@@ -56,13 +56,13 @@ def test_an_answer_names_its_release_its_request_and_the_overhead(gateway: Runni
 
 
 def test_the_openai_client_streams(gateway: RunningGateway) -> None:
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key)
-    stream = client.chat.completions.create(
-        model="production",
-        messages=[{"role": "user", "content": "one two three"}],
-        stream=True,
-    )
-    chunks = list(stream)
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key) as client:
+        stream = client.chat.completions.create(
+            model="production",
+            messages=[{"role": "user", "content": "one two three"}],
+            stream=True,
+        )
+        chunks = list(stream)
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == "one two three"
     assert all(chunk.usage is None for chunk in chunks)
 
@@ -166,9 +166,11 @@ def test_a_stream_that_breaks_ends_with_an_error_frame(
     gateway: RunningGateway, name: str, rest: bytes, outcome: str
 ) -> None:
     token = _TOKEN.replace(b"chatcmpl-f", f"chatcmpl-{name}".encode())
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
     texts = []
-    with _scripted(gateway, name, _SSE + _chunk(token) + rest):
+    with (
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
+        _scripted(gateway, name, _SSE + _chunk(token) + rest),
+    ):
         stream = client.chat.completions.create(
             model=name, messages=[{"role": "user", "content": "hi"}], stream=True
         )

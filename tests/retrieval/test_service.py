@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.client import EmbeddingClient, RetrievalUnavailable
+from retrieval.client import EmbeddingClient, RetrievalFailed, RetrievalUnavailable
 from retrieval.embedder import HashEmbedder
 from retrieval.protocol import MAX_FRAME_BYTES
 from retrieval.service import RetrievalService
@@ -22,7 +22,7 @@ class _Slow(HashEmbedder):
         super().__init__(8)
         self.batches: list[int] = []
 
-    def embed(self, texts: list[str]) -> tuple[np.ndarray, int]:  # type: ignore[type-arg]
+    def embed(self, texts: list[str]) -> tuple[np.ndarray, list[int]]:  # type: ignore[type-arg]
         import time
 
         self.batches.append(len(texts))
@@ -57,18 +57,20 @@ async def test_vectors_are_the_embedders(client: EmbeddingClient) -> None:
 async def test_calls_that_wait_are_embedded_together(
     client: EmbeddingClient, embedder: _Slow
 ) -> None:
-    texts = [[f"text {i}"] for i in range(20)]
+    texts = [["word " * (i + 1)] for i in range(20)]
     answers = await asyncio.gather(*(client.embed(t, deadline_s=5) for t in texts))
     for given, (vectors, tokens) in zip(texts, answers, strict=True):
         assert vectors == [HashEmbedder(8).embed(given)[0].tobytes()]
-        assert tokens == 2
+        assert tokens == len(given[0].split())
     assert len(embedder.batches) <= 3
 
 
 async def test_a_failure_is_the_callers_and_the_service_lives(client: EmbeddingClient) -> None:
-    with pytest.raises(ValueError, match="broken weights"):
-        await client.embed(["fail"], deadline_s=2)
-    assert await client.embed(["fine"], deadline_s=2)
+    calls = [client.embed([text], deadline_s=5) for text in ("warm", "one", "fail", "two")]
+    warm, one, failed, two = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(failed, RetrievalFailed)
+    assert "broken weights" in str(failed)
+    assert not any(isinstance(answer, BaseException) for answer in (warm, one, two))
 
 
 async def test_the_deadline_holds(client: EmbeddingClient) -> None:

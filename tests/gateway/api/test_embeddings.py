@@ -30,13 +30,15 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
 
 
 def test_the_official_client_embeds(gateway: RunningGateway) -> None:
-    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key)
-    answer = client.embeddings.create(model="hash-64", input=["one two", "one two", "three"])
+    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key) as client:
+        answer = client.embeddings.create(model="hash-64", input=["one two", "one two", "three"])
+        numbers = client.embeddings.create(
+            model="hash-64", input="one two", encoding_format="float"
+        )
     first, second, third = (item.embedding for item in answer.data)
     assert first == second != third
     assert math.isclose(sum(x * x for x in first), 1, rel_tol=1e-5)
     assert answer.usage.prompt_tokens == 5
-    numbers = client.embeddings.create(model="hash-64", input="one two", encoding_format="float")
     assert numbers.data[0].embedding == pytest.approx(first)
 
 
