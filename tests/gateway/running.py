@@ -101,7 +101,7 @@ def running_gateway(home: Path, **settings: str) -> Iterator[RunningGateway]:
         "DRIFTGATE_REFRESH_S": "0.05",
     }
     environment |= {f"DRIFTGATE_{name.upper()}": value for name, value in settings.items()}
-    database = Database(f"sqlite:///{home / 'driftgate.db'}")
+    database = Database(settings.get("database_url", f"sqlite:///{home / 'driftgate.db'}"))
     database.migrate()
     _, key = Keys(database).create("test", SCOPES)
     with echo_engine(home / "echo.sock", "production-1") as address:

@@ -45,6 +45,19 @@ def test_metrics_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
         wait(lambda: _metric(gateway.url, count) >= 105)
 
 
+@pytest.mark.services
+def test_a_gateway_over_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    with running_gateway(tmp_path, database_url=postgres_url, embedder="") as gateway:
+        answer = gateway.post(metadata={"on": "postgresql"}, stop=["\x00"])
+        assert answer.status_code == 200
+        assert gateway.record(answer.json()["id"]).outcome == "done"
+        with gateway.client() as client:
+            listed = client.get("/v1/chat/completions?metadata[on]=postgresql").json()
+            assert [item["id"] for item in listed["data"]] == [answer.json()["id"]]
+            body = {"completion_id": answer.json()["id"], "label": "good"}
+            assert client.post("/v1/feedback", json=body).status_code == 201
+
+
 def _command(process: psutil.Process) -> str:
     try:
         return " ".join(process.cmdline())
