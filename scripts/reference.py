@@ -60,10 +60,10 @@ def _leaves(command: object, path: str) -> list[tuple[str, typer.core.TyperComma
 def updated(readme: str) -> str:
     """Return the README with fresh tables between its markers."""
     for marker, table in (("settings", settings_table()), ("commands", commands_table())):
-        pattern = rf"(<!-- {marker} -->\n).*?(<!-- /{marker} -->)"
-        readme, count = re.subn(
-            pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", readme, flags=re.DOTALL
-        )
+        pattern = rf"(?<=<!-- {marker} -->\n).*?(?=<!-- /{marker} -->)"
+        # Doubled, since a replacement reads backslashes.
+        fresh = table.replace("\\", "\\\\") + "\n"
+        readme, count = re.subn(pattern, fresh, readme, flags=re.DOTALL)
         if count != 1:
             raise SystemExit(f"README.md needs <!-- {marker} --> … <!-- /{marker} --> once")
     return readme

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -253,14 +254,23 @@ def test_a_client_that_leaves_frees_the_engine(served: "Served") -> None:
         lines = [x for x in text.splitlines() if x.startswith("vllm:num_requests_running")]
         return float(lines[0].split()[-1])
 
+    def ask_and_leave() -> None:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url, json=body, headers=headers, timeout=httpx.Timeout(30, read=3))
+
     url = f"{served.url}/v1/chat/completions"
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(url, json=body, headers=headers, timeout=httpx.Timeout(30, read=2))
-    served.wait(lambda: running() == 0, 5)
+    asking = threading.Thread(target=ask_and_leave)
+    asking.start()
+    served.wait(lambda: running() == 1, 3)
+    asking.join()
+    served.wait(lambda: running() == 0, 2)
     with httpx.stream("POST", url, json={**body, "stream": True}, headers=headers) as stream:
-        next(stream.iter_lines())
-        served.wait(lambda: running() == 1, 5)
-    served.wait(lambda: running() == 0, 5)
+        lines = stream.iter_lines()  # kept: httpx closes the stream with its iterator
+        next(lines)
+        served.wait(lambda: running() == 1, 3)
+        time.sleep(0.5)
+        assert running() == 1
+    served.wait(lambda: running() == 0, 2)
 
 
 def test_metrics_have_the_genai_names(served: "Served") -> None:

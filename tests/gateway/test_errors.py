@@ -56,7 +56,8 @@ def test_the_routes_here_are_the_documented_ones(gateway: RunningGateway) -> Non
 def test_no_or_a_wrong_key_is_401(
     gateway: RunningGateway, method: str, path: str, authorization: str | None
 ) -> None:
-    headers = {} if authorization is None else {"authorization": authorization.encode("latin-1")}
+    given = None if authorization is None else authorization.encode("latin-1")
+    headers = [] if given is None else [(b"authorization", given)]
     answer = httpx.request(method, gateway.url + path, headers=headers, json={})
     _is_error(answer, 401)
     assert answer.headers["www-authenticate"] == "Bearer"

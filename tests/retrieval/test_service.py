@@ -22,7 +22,7 @@ class _Slow(HashEmbedder):
         super().__init__(8)
         self.batches: list[int] = []
 
-    def embed(self, texts: list[str]) -> tuple[np.ndarray, list[int]]:  # type: ignore[type-arg]
+    def embed(self, texts: list[str]) -> tuple[np.ndarray, list[int]]:
         import time
 
         self.batches.append(len(texts))
