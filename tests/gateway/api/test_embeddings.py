@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
 
+from gateway.store.keys import Keys
 from tests.gateway.running import ROOT, RunningGateway, running_gateway, wait
 
 
@@ -61,6 +63,16 @@ def test_mistakes_are_named(
         answer = client.post("/v1/embeddings", json={"model": "hash-64", **fields})
     assert answer.status_code == status
     assert (answer.json()["error"]["param"] or "").split(".")[0] == param
+
+
+def test_a_key_with_inference_is_needed(gateway: RunningGateway) -> None:
+    body = {"model": "hash-64", "input": "x"}
+    answer = httpx.post(f"{gateway.url}/v1/embeddings", json=body)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "missing_api_key")
+    _, text = Keys(gateway.database).create("narrow", ["feedback"])
+    with gateway.client(text) as client:
+        wait(lambda: client.post("/v1/embeddings", json=body).status_code != 401)
+        assert client.post("/v1/embeddings", json=body).status_code == 403
 
 
 def test_without_the_service_it_is_503(tmp_path: Path) -> None:
