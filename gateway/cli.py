@@ -3,9 +3,11 @@
 So the root imports nothing across layers: a package that is not installed has no commands.
 """
 
+import sys
 from importlib.metadata import entry_points
 
 import typer
+from pydantic import ValidationError
 
 _GROUP = "driftgate.commands"
 
@@ -30,8 +32,14 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run `driftgate`."""
-    build()()
+    """Run `driftgate`; a setting that cannot be read is named, and the exit status is 2."""
+    try:
+        build()()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            print(f"DRIFTGATE_{name}={problem['input']!r}: {problem['msg']}.", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,15 @@ def serve(
 
 def _serve(settings: Settings, steps: Steps) -> int:
     settings.home.mkdir(parents=True, mode=0o700, exist_ok=True)
-    bind(settings.host, settings.port).close()  # a taken port is better told now than later
+    try:
+        bind(settings.host, settings.port).close()  # better told now than in the gateway's log
+    except OSError as error:
+        steps.console.print(
+            f"[red]✗[/] {settings.url()} cannot be served: {error.strerror}. "
+            "DRIFTGATE_HOST and DRIFTGATE_PORT choose another address.",
+            soft_wrap=True,
+        )
+        return 1
     with steps.step("database"):
         database = Database(settings.resolved_database_url())
         database.migrate()
