@@ -36,7 +36,7 @@ $(STAMP):
 serve: setup ## Set up what is missing and serve on port 8080
 	@exec $(VENV)/bin/driftgate serve
 
-test: setup services ## Run every test: real vLLM, PostgreSQL
+test: setup services ## Run every test: real vLLM, PostgreSQL, Prometheus
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy

@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
-# Installs what the tests start by themselves: PostgreSQL's server. Elsewhere than on Debian as root
-# it only says what will be skipped. No service of the system is left running.
+# Installs what the tests start by themselves: PostgreSQL's server and Prometheus. Elsewhere than on
+# Debian as root it only says what will be skipped. No service of the system is left running.
 set -euo pipefail
 
-have_postgres() { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+missing=()
+if ! { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; } ||
+    { [ "$(id -u)" = 0 ] && ! id postgres >/dev/null 2>&1; }; then
+    missing+=(postgresql)
+fi
+command -v prometheus >/dev/null || missing+=(prometheus)
+[ ${#missing[@]} -gt 0 ] || exit 0
 
-if have_postgres && id postgres >/dev/null 2>&1; then
-    exit 0
-fi
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "PostgreSQL's server is missing: its tests will be skipped. Debian: apt-get install postgresql"
+    echo "Missing: ${missing[*]}. Their tests will be skipped (Debian: apt-get install ${missing[*]})."
     exit 0
 fi
-echo "Installing PostgreSQL's server …"
+echo "Installing ${missing[*]} …"
 export DEBIAN_FRONTEND=noninteractive
-# The tests run a server of their own; the package must not start one.
+# The tests run servers of their own; the packages must not start any.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"
@@ -22,4 +25,4 @@ if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
 fi
 apt-get update -qq
-apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
