@@ -1,7 +1,7 @@
 """The HTTP/1.1 client to engines: one asyncio protocol on httptools with a keep-alive pool.
 
 A general client pays for redirects, cookies, proxies and URL parsing on each request; an engine
-needs none of them (measured in `ARCHITECTURE.md`). Body chunks are handed on as the kernel gave
+needs none of them. Body chunks are handed on as the kernel gave
 them, and reading pauses while the client is slower than the engine.
 """
 
