@@ -4,68 +4,82 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from fastapi import FastAPI
 
 from gateway import __version__
+from gateway.admission import Admission
 from gateway.api import access, embeddings, feedback, health, models, stored_completions
-from gateway.asgi import Application, Receive, Reply, Scope, Send, limited
+from gateway.asgi import Application, only_post
 from gateway.auth import KeyRing
-from gateway.errors import MethodNotAllowed
+from gateway.conversations import Conversations
+from gateway.flow import Deadlines
+from gateway.front import ClientLimits, Front
+from gateway.gate import Gate
+from gateway.health import HealthChecks
 from gateway.metrics import Metrics
 from gateway.openapi import document
-from gateway.recorder import Recorder
 from gateway.refresh import Refresher
 from gateway.relay import OPERATIONS, Limits, Relay
 from gateway.routing import Routes
 from gateway.settings import Settings
+from gateway.spool import Spool
 from gateway.store.database import Database
 from gateway.store.feedback import FeedbackLog
+from gateway.store.ledger import open_ledger
 from gateway.store.traffic import Traffic
 from retrieval.client import EmbeddingClient
 
 
-def create_app(settings: Settings) -> Application:
-    """Build the gateway's ASGI application.
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """One worker's parts that face clients: the hot calls, and the application of all others."""
 
-    The hot routes are served by the relay, in front of FastAPI; every other route is FastAPI's.
-    """
+    front: Front
+    api: Application
+
+
+def create_gateway(settings: Settings) -> Gateway:
+    """Build the gateway."""
     database = Database(settings.resolved_database_url())
     metrics = Metrics()
     keys = KeyRing(open_without_keys=settings.is_loopback())
-    routes = Routes()
-    traffic = Traffic(database)
-    recorder = Recorder(
-        traffic,
-        metrics,
-        capacity=settings.record_queue,
-        keep_texts=settings.record_texts,
-        retention_s=settings.retention_days * 86400,
-    )
+    routes = Routes(Conversations(settings.run_dir() / "conversations"))
+    spool = Spool(settings.spool_dir(), metrics.records, settings.record_spool_bytes)
     refresher = Refresher(database, keys, routes, metrics, settings.refresh_s)
+    checks = HealthChecks(routes, settings.health_period_s)
     embedder = EmbeddingClient(settings.run_dir() / "retrieval.sock") if settings.embedder else None
-    limits = Limits(
-        body_bytes=settings.max_body_bytes,
-        response_bytes=settings.max_response_bytes,
-        record_bytes=settings.record_text_bytes,
-        body_timeout_s=settings.body_timeout_s,
-        connect_timeout_s=settings.connect_timeout_s,
-        first_token_timeout_s=settings.first_token_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
+    admission = Admission(
+        open_ledger(settings.ledger_url, database), fail_open=settings.limits_fail_open
     )
+    gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_timeout_s)
+    relay = Relay(keys, admission, gate, routes, spool, metrics, _limits(settings))
+    deadlines = Deadlines()
+    front = Front(relay, deadlines, _client_limits(settings))
+    deadlines.on_tick = [
+        front.sweep,
+        lambda _: metrics.tick(relay.in_flight, gate.waiting, deadlines.lag_s),
+    ]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        reading = asyncio.create_task(refresher.run())
+        background = [asyncio.create_task(part.run()) for part in (refresher, checks, admission)]
         await refresher.known()
-        recorder.start()
+        spool.start()
+        deadlines.start()
         try:
             yield
         finally:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-            await asyncio.to_thread(recorder.close)
+            relay.cut(deadlines)
+            deadlines.close()
+            for task in background:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await admission.close()
+            await asyncio.to_thread(spool.close)
+            metrics.flush()
             routes.close()
             if embedder is not None:
                 await embedder.close()
@@ -73,7 +87,8 @@ def create_app(settings: Settings) -> Application:
 
     api = FastAPI(title="Driftgate", version=__version__, lifespan=lifespan)
     access.install_error_handlers(api)
-    api.include_router(health.router(routes, refresher, metrics))
+    traffic = Traffic(database)
+    api.include_router(health.router(routes, refresher, metrics, front))
     api.include_router(models.router(keys, routes, settings.embedder))
     api.include_router(feedback.router(keys, FeedbackLog(database), traffic))
     api.include_router(stored_completions.router(keys, traffic))
@@ -83,24 +98,27 @@ def create_app(settings: Settings) -> Application:
             dependencies=[access.requires(keys, "inference")],
         )
     document(api)
-    return front(Relay(keys, routes, recorder, metrics, limits), api, settings.max_body_bytes)
+    listed = OPERATIONS.keys() - {"/v1/chat/completions"}
+    return Gateway(front, only_post(listed, api, settings.max_body_bytes))
 
 
-def front(relay: Application, api: Application, max_body_bytes: int) -> Application:
-    """Return the application that sends hot routes to the relay and the rest to FastAPI."""
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        response_bytes=settings.max_response_bytes,
+        record_bytes=settings.record_text_bytes,
+        connect_timeout_s=settings.connect_timeout_s,
+        first_token_timeout_s=settings.first_token_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        reserve_tokens=settings.reserve_tokens,
+        prefix_affinity=settings.prefix_affinity,
+    )
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            if scope["path"] in OPERATIONS:
-                if scope["method"] == "POST":
-                    await relay(scope, receive, send)
-                    return
-                if scope["path"] != "/v1/chat/completions":
-                    await Reply(send, "").fail(
-                        MethodNotAllowed(f"{scope['path']} takes POST.", code="method_not_allowed")
-                    )
-                    return
-            receive = limited(receive, max_body_bytes)
-        await api(scope, receive, send)
 
-    return application
+def _client_limits(settings: Settings) -> ClientLimits:
+    return ClientLimits(
+        connections=settings.max_connections,
+        body_bytes=settings.max_body_bytes,
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+    )

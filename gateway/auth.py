@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.errors import AuthenticationFailed, PermissionDenied
-from gateway.store.keys import PATTERN, ApiKey, digest
+from gateway.store.keys import NO_LIMITS, PATTERN, ApiKey, KeyLimits, digest
 
 _NO_DIGEST = bytes(32)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller: the public prefix of its key (None without one) and what it may do."""
+    """A caller: the public prefix of its key (None without one), what it may do and how much."""
 
     key_prefix: str | None
     scopes: frozenset[str]
+    limits: KeyLimits | None = None
 
 
 _NOBODY = Principal(None, frozenset({"inference", "feedback"}))
@@ -41,7 +42,7 @@ class KeyRing:
         """Take over the keys of the store, revoked ones included, in place of those known."""
         self._any_ever = bool(keys)
         self._keys = {
-            key.prefix.encode(): (key.digest, Principal(key.prefix, key.scopes))
+            key.prefix.encode(): (key.digest, _principal(key))
             for key in keys
             if key.revoked_at is None
         }
@@ -78,3 +79,8 @@ class KeyRing:
             raise PermissionDenied(
                 f"This needs a key with the scope `{scope}`.", code="insufficient_scope"
             )
+
+
+def _principal(key: ApiKey) -> Principal:
+    limits = None if key.limits == NO_LIMITS else key.limits
+    return Principal(key.prefix, key.scopes, limits)

@@ -9,6 +9,7 @@
     ├── MethodNotAllowed             405     invalid_request_error
     ├── RequestTimeout               408     timeout_error
     ├── RateLimited                  429     rate_limit_error
+    ├── HeadersTooLarge              431     invalid_request_error
     ├── EngineFailed                 502     engine_error
     ├── Unavailable                  503     service_unavailable_error   (Retry-After)
     └── EngineTimeout                504     timeout_error
@@ -18,6 +19,7 @@ https://platform.openai.com/docs/guides/error-codes/api-errors. To add an error,
 here, give it its status and type, and raise it: every route already renders it.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
@@ -93,7 +95,17 @@ class RequestTimeout(GatewayError):
 
 
 class RateLimited(GatewayError):
+    """A limit of the key is reached; `limits` are its `x-ratelimit-*` headers."""
+
     status, type = 429, "rate_limit_error"
+    limits: Sequence[tuple[bytes, bytes]] = ()
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return [*super().headers(), *self.limits]
+
+
+class HeadersTooLarge(GatewayError):
+    status, type = 431, "invalid_request_error"
 
 
 class EngineFailed(GatewayError):

@@ -6,7 +6,9 @@ and releases only, errors are status codes.
 """
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -29,6 +31,71 @@ _TOKEN_BUCKETS = tuple(4**i for i in range(14))
 _OVERHEAD_BUCKETS = tuple(0.00005 * 2**i for i in range(14))
 _OPERATIONS = {"chat": "chat", "completion": "text_completion", "response": "responses"}
 _MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model")
+
+
+class Tally:
+    """Counts observations for a histogram between two flushes.
+
+    `Histogram.observe` over several processes writes two values into a mapped file, 2.1 us each
+    time; this adds to a list, 0.3 us. Relies on prometheus_client's `_buckets` and `_sum`, as
+    its own multiprocess mode does; `tests/gateway/test_metrics.py` compares the two.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_histogram", "_sum")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._bounds = list(histogram._upper_bounds)
+        self._counts = [0] * len(self._bounds)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def flush(self) -> None:
+        for index, count in enumerate(self._counts):
+            if count:
+                self._histogram._buckets[index].inc(count)
+                self._counts[index] = 0
+        if self._sum:
+            self._histogram._sum.inc(self._sum)
+            self._sum = 0.0
+
+
+class _Series(NamedTuple):
+    """The tallies of one combination of labels."""
+
+    duration: Tally
+    first_token: Tally
+    per_token: Tally
+    input_tokens: Tally
+    output_tokens: Tally
+
+
+class RecordMetrics:
+    """What becomes of traffic records; in workers and in the recorder.
+
+    Args:
+        registry: Where they are shown; a registry of their own by default.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.spooled = Gauge(
+            "driftgate_records_spooled_bytes",
+            "Traffic records on disk that wait to be written to the store.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.dropped = Counter(
+            "driftgate_records_dropped",
+            "Traffic records that were lost because the spool was full or could not be written.",
+            registry=registry,
+        )
+        self.written = Counter(
+            "driftgate_records_written", "Traffic records that were stored.", registry=registry
+        )
 
 
 class Metrics:
@@ -80,20 +147,23 @@ class Metrics:
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.queue_depth = Gauge(
-            "driftgate_records_queued",
-            "Traffic records that wait to be written.",
+        self._overhead = Tally(self.overhead)
+        self._series: dict[tuple[str, str, str, str], _Series] = {}
+        self._ticks = 0
+        self._lag_s = 0.0
+        self.waiting = Gauge(
+            "driftgate_requests_waiting",
+            "Inference requests that wait for a place.",
             registry=registry,
             multiprocess_mode="livesum",
         )
-        self.dropped = Counter(
-            "driftgate_records_dropped",
-            "Traffic records that were lost because the queue was full.",
+        self.loop_lag = Gauge(
+            "driftgate_event_loop_lag_seconds",
+            "Longest time that the event loop was held up, in the last quarter of a second.",
             registry=registry,
+            multiprocess_mode="livemax",
         )
-        self.written = Counter(
-            "driftgate_records_written", "Traffic records that were stored.", registry=registry
-        )
+        self.records = RecordMetrics(registry)
         self.store_up = Gauge(
             "driftgate_store_up",
             "1 while the store can be read, 0 while the gateway lives on what it knows.",
@@ -117,22 +187,55 @@ class Metrics:
         error: str,
         duration_s: float,
         ttft_s: float | None,
+        overhead_s: float | None,
         prompt_tokens: int | None,
         completion_tokens: int | None,
     ) -> None:
         """Take in one finished request; `error` is empty for a good one."""
-        labels = (_OPERATIONS[operation], alias, release)
-        self.duration.labels(*labels, error).observe(duration_s)
+        key = (operation, alias, release, error)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._new_series(*key)
+        series.duration.observe(duration_s)
+        if overhead_s is not None:
+            self._overhead.observe(overhead_s)
         if ttft_s is not None:
-            self.first_token.labels(*labels).observe(ttft_s)
+            series.first_token.observe(ttft_s)
             if completion_tokens is not None and completion_tokens > 1:
-                self.per_token.labels(*labels).observe(
-                    (duration_s - ttft_s) / (completion_tokens - 1)
-                )
+                series.per_token.observe((duration_s - ttft_s) / (completion_tokens - 1))
         if prompt_tokens is not None:
-            self.tokens.labels(*labels, "input").observe(prompt_tokens)
+            series.input_tokens.observe(prompt_tokens)
         if completion_tokens is not None:
-            self.tokens.labels(*labels, "output").observe(completion_tokens)
+            series.output_tokens.observe(completion_tokens)
+
+    def _new_series(self, operation: str, alias: str, release: str, error: str) -> _Series:
+        labels = (_OPERATIONS[operation], alias, release)
+        return _Series(
+            Tally(self.duration.labels(*labels, error)),
+            Tally(self.first_token.labels(*labels)),
+            Tally(self.per_token.labels(*labels)),
+            Tally(self.tokens.labels(*labels, "input")),
+            Tally(self.tokens.labels(*labels, "output")),
+        )
+
+    def tick(self, in_flight: int, waiting: int, lag_s: float) -> None:
+        """Take in what the worker is doing now; flushes four times a second."""
+        self._lag_s = max(self._lag_s, lag_s)
+        self._ticks += 1
+        if self._ticks % 5:
+            return
+        self.in_flight.set(in_flight)
+        self.waiting.set(waiting)
+        self.loop_lag.set(self._lag_s)
+        self._lag_s = 0.0
+        self.flush()
+
+    def flush(self) -> None:
+        """Hand the observations so far to Prometheus' histograms; call it a few times a second."""
+        self._overhead.flush()
+        for series in self._series.values():
+            for tally in series:
+                tally.flush()
 
     def show_engines(self, engines: Iterable[Engine]) -> None:
         """Publish the state of each engine."""
@@ -144,6 +247,7 @@ class Metrics:
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition of all workers and its content type."""
+        self.flush()
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()

@@ -1,132 +1,115 @@
-"""Writes traffic records off the request path: a bounded queue, one thread, batches.
+"""The recorder: a process that reads the spool into the traffic log, and deletes what is too old.
 
-A full queue drops records and counts them; it never holds up a request. A store that is away is
-retried, while the queue takes what it can.
+`python -m gateway.recorder` runs beside the workers, at a low priority, under their parent. Writing
+a record twice is harmless, since the log knows its completion id: a file is deleted only after the
+store has its records.
 """
 
 import contextlib
+import fcntl
 import logging
-import queue
-import threading
+import os
+import signal
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Event
 from typing import Any
 
 import msgspec
 
-from gateway import answers
-from gateway.metrics import Metrics
-from gateway.sse import Usage
-from gateway.store.database import StoreError
+from gateway import answers, spool, wire
+from gateway.lifeline import die_with_parent
+from gateway.metrics import RecordMetrics
+from gateway.settings import Settings
+from gateway.spool import Served
+from gateway.store.database import Database, StoreError
 from gateway.store.traffic import Traffic, TrafficRecord
-from gateway.wire import InferenceRequest
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
-_LINGER_S = 0.1
+_LOOK_EVERY_S = 0.1
 _RETRY_S = 0.5
 _PURGE_EVERY_S = 3600.0
-
-
-@dataclass(slots=True)
-class Served:
-    """One request as the relay leaves it: raw bytes, to be read in the recorder's thread."""
-
-    request: InferenceRequest
-    completion_id: str
-    key_prefix: str | None
-    alias: str
-    release: str
-    created_at: float
-    outcome: str = "error"
-    status: int = 500
-    duration_s: float = 0.0
-    ttft_s: float | None = None
-    usage: Usage | None = None
-    finish_reason: str | None = None
-    answer: list[bytes] = field(default_factory=list)
-    answer_bytes: int = 0
+_FINISH_WITHIN_S = 5.0
 
 
 class Recorder:
-    """Takes `Served` requests and writes them to the traffic log.
+    """Moves records from the spool to the traffic log.
 
     Args:
+        folder: The spool.
         traffic: The log.
-        metrics: Where dropped and written records are counted.
-        capacity: Records that may wait.
+        metrics: Where written and lost records are counted.
         keep_texts: Whether prompts and answers are kept, or only the numbers.
         retention_s: Age at which records are deleted, in seconds.
     """
 
     def __init__(
         self,
+        folder: Path,
         traffic: Traffic,
-        metrics: Metrics,
+        metrics: RecordMetrics,
         *,
-        capacity: int,
         keep_texts: bool,
         retention_s: float,
     ) -> None:
+        self._folder = folder
         self._traffic = traffic
         self._metrics = metrics
-        self._queue: queue.Queue[Served] = queue.Queue(capacity)
         self._keep_texts = keep_texts
         self._retention_s = retention_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._next_purge = time.monotonic()
 
-    def start(self) -> None:
-        """Start writing."""
-        self._thread.start()
-
-    def put(self, served: Served) -> None:
-        """Queue a record, or drop and count it where the queue is full. Never blocks."""
-        try:
-            self._queue.put_nowait(served)
-        except queue.Full:
-            self._metrics.dropped.inc()
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Write what is queued, for at most `timeout_s` seconds; the rest counts as dropped."""
-        self._stop.set()
-        self._thread.join(timeout_s)
-        self._metrics.dropped.inc(self._queue.qsize())
-
-    def _run(self) -> None:
-        while not (self._stop.is_set() and self._queue.empty()):
-            batch = self._gather()
-            self._metrics.queue_depth.set(self._queue.qsize())
-            if batch:
-                self._write([record for served in batch if (record := self._read(served))])
+    def run(self, stop: Event) -> None:
+        """Write until `stop` is set, then what is left, for at most 5 seconds."""
+        while not stop.is_set():
+            if not self.write_all(stop):
+                stop.wait(_RETRY_S)
             if time.monotonic() >= self._next_purge:
-                self._purge()
+                self._purge(stop)
+            stop.wait(_LOOK_EVERY_S)
+        self.write_all(None, time.monotonic() + _FINISH_WITHIN_S)
 
-    def _gather(self) -> list[Served]:
-        batch: list[Served] = []
-        with contextlib.suppress(queue.Empty):
-            batch.append(self._queue.get(timeout=_LINGER_S))
-            while len(batch) < _BATCH:
-                batch.append(self._queue.get_nowait())
-        return batch
+    def write_all(self, stop: Event | None = None, until: float = float("inf")) -> bool:
+        """Write every file that waits; returns False where the store is away."""
+        self._metrics.spooled.set(spool.size(self._folder))
+        for file in spool.files(self._folder):
+            if (stop is not None and stop.is_set()) or time.monotonic() > until:
+                break
+            if not self._write(file):
+                return False
+            file.unlink(missing_ok=True)
+        return True
 
-    def _write(self, records: list[TrafficRecord]) -> None:
-        while True:
-            try:
-                self._traffic.add(records)
-            except StoreError as error:
-                _log.warning("traffic log: %s; %d records wait", error, len(records))
-                if self._stop.wait(_RETRY_S):
-                    self._metrics.dropped.inc(len(records))
-                    return
-            else:
-                self._metrics.written.inc(len(records))
-                return
-
-    def _purge(self) -> None:
+    def _write(self, file: Path) -> bool:
+        batch: list[TrafficRecord] = []
         try:
-            while self._traffic.purge(time.time() - self._retention_s) and not self._stop.is_set():
+            for served in spool.read(file):
+                record = self._read(served)
+                if record is not None:
+                    batch.append(record)
+                if len(batch) == _BATCH:
+                    self._add(batch)
+                    batch = []
+            self._add(batch)
+        except StoreError as error:
+            _log.warning("traffic log: %s; %s waits", error, file.name)
+            return False
+        except (OSError, ValueError) as error:
+            _log.error("spool: %s; kept as %s.bad", error, file.name)
+            self._metrics.dropped.inc()
+            with contextlib.suppress(OSError):
+                file.rename(file.with_name(file.name + ".bad"))
+        return True
+
+    def _add(self, batch: list[TrafficRecord]) -> None:
+        self._traffic.add(batch)
+        self._metrics.written.inc(len(batch))
+
+    def _purge(self, stop: Event) -> None:
+        try:
+            while self._traffic.purge(time.time() - self._retention_s) and not stop.is_set():
                 pass
         except StoreError as error:
             _log.warning("retention: %s; tried again later", error)
@@ -142,11 +125,10 @@ class Recorder:
             return None
 
     def _record(self, served: Served) -> TrafficRecord:
-        request = served.request
-        operation = request.operation
-        raw = b"".join(served.answer)
-        read = answers.from_stream if request.stream else answers.from_body
-        answer = read(operation, raw) if raw else answers.Answer(None)
+        operation = served.operation
+        request = wire.parse(operation, served.body)
+        read = answers.from_stream if served.stream else answers.from_body
+        answer = read(operation, served.answer) if served.answer else answers.Answer(None)
         keep = self._keep_texts and request.store
         return TrafficRecord(
             completion_id=served.completion_id,
@@ -162,8 +144,8 @@ class Recorder:
             ),
             answer=answer.content if keep else None,
             finish_reason=served.finish_reason,
-            prompt_tokens=served.usage.prompt_tokens if served.usage else None,
-            completion_tokens=served.usage.completion_tokens if served.usage else None,
+            prompt_tokens=served.prompt_tokens,
+            completion_tokens=served.completion_tokens,
             ttft_s=served.ttft_s,
             duration_s=served.duration_s,
             logprob_mean=answer.logprob_mean,
@@ -173,7 +155,7 @@ class Recorder:
             status=served.status,
             metadata=request.metadata if keep else {},
             system_fingerprint=answer.system_fingerprint,
-            conversation=None,
+            conversation=served.conversation,
         )
 
 
@@ -182,3 +164,45 @@ def _decode(raw: bytes) -> Any:
         return msgspec.json.decode(raw)
     except (msgspec.DecodeError, RecursionError):
         return None
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, stop: Event) -> Iterator[None]:
+    """Wait until no other recorder works on the folder."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(folder / "lock", "w") as lock:
+        while not stop.is_set():
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                stop.wait(_RETRY_S)
+        yield
+
+
+def main() -> None:
+    """Run until SIGTERM."""
+    die_with_parent()
+    settings = Settings()
+    # Behind the workers. Not SCHED_IDLE: the scheduler would take its core for a free one and wake
+    # workers there (measured: twice their latency).
+    os.nice(19)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    database = Database(settings.resolved_database_url())
+    recorder = Recorder(
+        settings.spool_dir(),
+        Traffic(database),
+        RecordMetrics(),
+        keep_texts=settings.record_texts,
+        retention_s=settings.retention_days * 86400,
+    )
+    with _alone(settings.spool_dir(), stop):
+        recorder.run(stop)
+    database.close()
+
+
+if __name__ == "__main__":
+    main()

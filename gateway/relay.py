@@ -1,31 +1,27 @@
-"""The hot path: authenticate → read → route → forward → answer → record, in a straight line.
+"""The hot path: authenticate → read → admit → route → forward → answer → record, in a line.
 
-A raw ASGI application in front of FastAPI: its request path alone costs more than this whole hop
-(see `ARCHITECTURE.md`). Answers pass as bytes. A client that leaves aborts the engine's work.
+A call is one coroutine (`flow.Flow`), resumed from the sockets' callbacks. Answers pass as bytes.
+Until the first byte has gone to the client another engine may be tried; a client that leaves aborts
+the engine's work.
 """
 
-import asyncio
 import logging
-import secrets
 import time
 from dataclasses import dataclass
 
-from gateway import sse, wire
-from gateway.asgi import Client, Receive, Reply, Scope, Send
-from gateway.auth import KeyRing
-from gateway.errors import (
-    BodyTooLarge,
-    EngineFailed,
-    EngineTimeout,
-    GatewayError,
-    InvalidRequest,
-    NotFound,
-    RequestTimeout,
-    Unavailable,
-)
+import msgspec
+
+from gateway import conversations, faults, sse, wire
+from gateway.admission import Admission
+from gateway.auth import KeyRing, Principal
+from gateway.call import Call, ClientLeft
+from gateway.errors import EngineTimeout, GatewayError
+from gateway.flow import Deadlines
+from gateway.gate import Gate
+from gateway.limits.quota import FREE, Grant
 from gateway.metrics import Metrics
-from gateway.recorder import Recorder, Served
 from gateway.routing import EngineLink, Route, Routes
+from gateway.spool import Served, Spool
 from gateway.upstream import (
     BadAnswer,
     ConnectFailed,
@@ -42,264 +38,281 @@ OPERATIONS: dict[str, tuple[wire.Operation, bytes, str]] = {
     "/v1/completions": ("completion", b"/v1/completions", "cmpl-"),
     "/v1/responses": ("response", b"/v1/responses", "resp_"),
 }
+_MOST_ATTEMPTS = 3
+_PREFIX_BYTES = 1024
+
+
+class _Task(msgspec.Struct, gc=False):
+    """What the steps of one request hand on; a Struct since it is made for each."""
+
+    call: Call
+    request: wire.InferenceRequest
+    route: Route
+    path: bytes
+    body: bytes
+    served: Served
+    frames: int = 0
+
+    def charge(self) -> int | None:
+        """Return the tokens to settle: the engine's count, else what was delivered, or None."""
+        served = self.served
+        if served.completion_tokens is not None:
+            return (served.prompt_tokens or 0) + served.completion_tokens
+        if served.outcome == "done" or self.frames:
+            return self.request.prompt_estimate() + (self.frames or len(served.answer) // 4)
+        return None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Sizes in bytes and times in seconds; see the settings of the same names."""
 
-    body_bytes: int
     response_bytes: int
     record_bytes: int
-    body_timeout_s: float
     connect_timeout_s: float
     first_token_timeout_s: float
     idle_timeout_s: float
+    reserve_tokens: int
+    prefix_affinity: bool
 
 
 class Relay:
-    """The ASGI application of `POST /v1/{chat/completions,completions,responses}`."""
+    """Answers `POST /v1/{chat/completions,completions,responses}`."""
+
+    paths = OPERATIONS.keys()
 
     def __init__(
         self,
         keys: KeyRing,
+        admission: Admission,
+        gate: Gate,
         routes: Routes,
-        recorder: Recorder,
+        spool: Spool,
         metrics: Metrics,
         limits: Limits,
     ) -> None:
         self._keys = keys
+        self._admission = admission
+        self._gate = gate
         self._routes = routes
-        self._recorder = recorder
+        self._spool = spool
         self._metrics = metrics
         self._limits = limits
+        self.in_flight = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        request_id = secrets.token_hex(16)
-        reply = Reply(send, request_id)
-        self._metrics.in_flight.inc()
+    def begin(self, call: Call) -> None:
+        """Answer a call."""
+        call.started = time.perf_counter()
+        call.flow.start(self._answer(call))
+
+    def refuses(self, call: Call) -> GatewayError | None:
+        """Return why the caller is refused, known from the head alone."""
         try:
-            await self._serve(scope, receive, reply, request_id)
+            self._keys.require(self._keys.authenticate(call.authorization), "inference")
         except GatewayError as error:
-            await reply.fail(error)
+            return error
+        return None
+
+    def cut(self, deadlines: Deadlines) -> None:
+        """End what is still under way, at the end of the drain limit: an error, not a silence."""
+        for flow in list(deadlines.flows):
+            flow.throw(UpstreamTimeout("the gateway stops"))
+
+    async def _answer(self, call: Call) -> None:
+        self.in_flight += 1
+        try:
+            await self._serve(call)
+        except GatewayError as error:
+            call.fail(error)
+        except ClientLeft:
+            pass
         except Exception:
-            _log.exception("request %s", request_id)
-            await reply.fail(GatewayError("The gateway failed; see its log.", code="internal"))
+            _log.exception("request %s", call.request_id.decode())
+            call.fail(GatewayError("The gateway failed; see its log.", code="internal"))
         finally:
-            self._metrics.in_flight.dec()
+            self.in_flight -= 1
 
-    async def _serve(self, scope: Scope, receive: Receive, reply: Reply, request_id: str) -> None:
-        operation, path, id_prefix = OPERATIONS[scope["path"]]
-        authorization, content_length = _read_headers(scope)
-        principal = self._keys.authenticate(authorization)
+    async def _serve(self, call: Call) -> None:
+        operation, path, id_prefix = OPERATIONS[call.path]
+        principal = self._keys.authenticate(call.authorization)
         self._keys.require(principal, "inference")
-        body = await self._read_body(receive, content_length)
-
-        started = time.perf_counter()
-        request = wire.parse(operation, body)
-        route = self._routes.resolve(request.model)
-        served = Served(
-            request=request,
-            completion_id=id_prefix + request_id,
-            key_prefix=principal.key_prefix,
-            alias=route.alias,
-            release=route.release,
-            created_at=time.time(),
-        )
-        reply.release = route.release.encode()
-        client = Client(receive)
-        route.link.in_flight += 1
+        request = wire.parse(operation, call.body)
+        grant = await self._admit(principal, request)
+        call.limits = grant.headers
+        task: _Task | None = None
         try:
-            await self._forward(request, route, path, request_id, served, reply, started)
-        except asyncio.CancelledError:
-            if not client.left:
-                raise
-            served.outcome, served.status = "cancelled", 499
+            if not self._gate.enter():
+                await self._gate.wait(call.flow)
+            try:
+                conversation, later = conversations.key_of(request, principal.key_prefix)
+                route = self._routes.resolve(request.model, conversation, later)
+                call.release = route.release.encode()
+                served = Served(
+                    operation=operation,
+                    body=call.body,
+                    stream=request.stream,
+                    completion_id=id_prefix + call.request_id.decode(),
+                    key_prefix=principal.key_prefix,
+                    alias=route.alias,
+                    release=route.release,
+                    created_at=time.time(),
+                    conversation=conversation.hex() if conversation else None,
+                )
+                task = _Task(call, request, route, path, request.for_engine(route.release), served)
+                await self._forward(task)
+            finally:
+                self._gate.leave()
+        except ClientLeft:
+            if task is not None:
+                task.served.outcome, task.served.status = "cancelled", 499
+            raise
         except GatewayError as error:
-            served.status = error.status
+            if task is not None:
+                task.served.status = error.status
             raise
         finally:
-            client.forget()
-            route.link.in_flight -= 1
-            served.duration_s = time.perf_counter() - started
-            self._record(served)
+            grant.settle(task.charge() if task is not None else None)
+            if task is not None:
+                self._record(task)
 
-    async def _forward(
-        self,
-        request: wire.InferenceRequest,
-        route: Route,
-        path: bytes,
-        request_id: str,
-        served: Served,
-        reply: Reply,
-        started: float,
-    ) -> None:
-        limits = self._limits
-        body = request.for_engine(route.release)
-        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % request_id.encode()
-        sent = time.perf_counter()
-        try:
-            exchange = await route.link.upstream.request(
-                b"POST",
-                path,
-                headers,
-                body,
-                connect_timeout_s=limits.connect_timeout_s,
-                head_timeout_s=limits.first_token_timeout_s,
-            )
-        except UpstreamError as error:
-            raise _translate(error, route.link) from error
-        with exchange:
-            answered = time.perf_counter()
-            reply.overhead_s = sent - started
-            if exchange.status != 200:
-                raise await self._refusal(exchange, route.link)
-            if request.stream:
-                await self._stream(exchange, route, served, reply, started)
+    async def _admit(self, principal: Principal, request: wire.InferenceRequest) -> Grant:
+        """Reserve what the request may use at most, within the limits of its key."""
+        if principal.limits is None:
+            return FREE
+        most = request.max_tokens
+        tokens = request.prompt_estimate() + (self._limits.reserve_tokens if most is None else most)
+        grant = self._admission.admit(principal, tokens, most is None)
+        return grant or await self._admission.ask(principal, tokens, most is None)
+
+    async def _forward(self, task: _Task) -> None:
+        """Try engines of the release until one answers or a byte has gone to the client."""
+        call, route = task.call, task.route
+        prefix = task.request.prompt()[:_PREFIX_BYTES] if self._limits.prefix_affinity else None
+        tried: list[EngineLink] = []
+        failure: GatewayError | None = None
+        while len(tried) < _MOST_ATTEMPTS:
+            link = self._routes.pick(route.release, tried, prefix)
+            if link is None:
+                break
+            tried.append(link)
+            link.in_flight += 1
+            link.breaker.sent()
+            try:
+                await self._ask(task, link)
+            except UpstreamError as error:
+                refused = isinstance(error, ConnectFailed)
+                link.breaker.failed(time.monotonic(), refused=refused)
+                failure = faults.translate(error)
+            except faults.Overloaded as error:
+                link.breaker.let_go()
+                failure = error.answer
+            except BaseException:
+                link.breaker.let_go()
+                raise
             else:
-                await self._whole(exchange, route, served, reply, answered)
-        self._metrics.overhead.observe(reply.overhead_s)
+                link.breaker.succeeded()
+                return
+            finally:
+                link.in_flight -= 1
+            if call.begun or isinstance(failure, EngineTimeout):
+                break
+        failure = failure or self._routes.unavailable(route.alias)
+        if not call.begun:
+            raise failure
+        task.served.outcome = "truncated"
+        await call.frames(sse.error_frame(failure) + b"\n\n", self._limits.idle_timeout_s)
+        call.end()
 
-    async def _whole(
-        self, exchange: Exchange, route: Route, served: Served, reply: Reply, answered: float
-    ) -> None:
-        try:
-            answer = await exchange.read_all(
-                self._limits.idle_timeout_s, self._limits.response_bytes
-            )
-        except UpstreamError as error:
-            raise _translate(error, route.link) from error
-        served.usage = sse.scan_usage(answer)
+    async def _ask(self, task: _Task, link: EngineLink) -> None:
+        """Let one engine answer."""
+        call, limits = task.call, self._limits
+        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % call.request_id
+        sent = time.perf_counter()
+        with await link.upstream.request(
+            call.flow,
+            b"POST",
+            task.path,
+            headers,
+            task.body,
+            connect_timeout_s=limits.connect_timeout_s,
+            head_timeout_s=limits.first_token_timeout_s,
+        ) as exchange:
+            answered = time.perf_counter()
+            call.overhead_s = call.overhead_s or sent - call.started
+            if exchange.status != 200:
+                document = await exchange.read_all(limits.idle_timeout_s, 2**20)
+                raise faults.refusal(exchange.status, document)
+            if task.request.stream:
+                await self._stream(task, exchange)
+            else:
+                await self._whole(task, exchange, answered)
+
+    async def _whole(self, task: _Task, exchange: Exchange, answered: float) -> None:
+        call, served = task.call, task.served
+        answer = await exchange.read_all(self._limits.idle_timeout_s, self._limits.response_bytes)
+        _take_usage(served, sse.scan_usage(answer))
         served.finish_reason = sse.scan_finish(answer)
         served.completion_id = sse.scan_id(answer) or served.completion_id
-        self._keep(served, answer)
-        reply.overhead_s += time.perf_counter() - answered
-        await reply.whole(200, exchange.header(b"content-type"), answer)
+        served.answer = answer[: self._limits.record_bytes]
+        call.overhead_s += time.perf_counter() - answered
+        call.whole(200, exchange.header(b"content-type"), answer)
         served.outcome, served.status = "done", 200
 
-    async def _stream(
-        self, exchange: Exchange, route: Route, served: Served, reply: Reply, started: float
-    ) -> None:
-        request = served.request
+    async def _stream(self, task: _Task, exchange: Exchange) -> None:
+        call, request, served, limits = task.call, task.request, task.served, self._limits
         scanner = sse.FrameScanner(
             hide_usage=request.operation != "response" and not request.include_usage
         )
-        served.status = 200
-        passed = 0
+        kept: list[bytes] = []
+        kept_bytes = passed = 0
         try:
-            await reply.start_stream()
             while data := await exchange.read(
-                self._limits.idle_timeout_s if passed else self._limits.first_token_timeout_s
+                limits.idle_timeout_s if passed else limits.first_token_timeout_s
             ):
-                frames = scanner.feed(data)
                 passed += len(data)
-                if passed > self._limits.response_bytes:
-                    raise BadAnswer(f"the answer is over {self._limits.response_bytes} bytes")
+                if passed > limits.response_bytes:
+                    raise BadAnswer(f"the answer is over {limits.response_bytes} bytes")
+                frames = scanner.feed(data)
                 if served.ttft_s is None and scanner.saw_token:
-                    served.ttft_s = time.perf_counter() - started
+                    served.ttft_s = time.perf_counter() - call.started
                 if frames:
-                    self._keep(served, frames)
-                    await reply.frames(frames)
+                    if kept_bytes < limits.record_bytes:
+                        kept.append(frames)
+                        kept_bytes += len(frames)
+                    served.status = 200
+                    await call.frames(frames, limits.idle_timeout_s)
             if not scanner.done and scanner.error is None:
                 raise ConnectionBroken("the engine ended its answer too early")
-            await reply.end()
+            call.end()
             served.outcome = "error" if scanner.error is not None else "done"
-        except UpstreamError as error:
-            failure = _translate(error, route.link)
-            served.outcome = "truncated"
-            await reply.frames(sse.error_frame(failure) + b"\n\n")
-            await reply.end()
         finally:
-            served.usage = scanner.usage()
+            task.frames = scanner.frames
+            _take_usage(served, scanner.usage())
             served.finish_reason = scanner.finish_reason
             served.completion_id = scanner.completion_id or served.completion_id
+            served.answer = b"".join(kept)
 
-    def _keep(self, served: Served, data: bytes) -> None:
-        if served.answer_bytes < self._limits.record_bytes:
-            served.answer.append(data)
-            served.answer_bytes += len(data)
-
-    def _record(self, served: Served) -> None:
+    def _record(self, task: _Task) -> None:
+        call, served = task.call, task.served
+        served.duration_s = time.perf_counter() - call.started
         error = "" if served.outcome == "done" else served.outcome
         if served.outcome == "error" and served.status != 200:
             error = str(served.status)
         self._metrics.observe(
-            operation=served.request.operation,
+            operation=served.operation,
             alias=served.alias,
             release=served.release,
             error=error,
             duration_s=served.duration_s,
             ttft_s=served.ttft_s,
-            prompt_tokens=served.usage.prompt_tokens if served.usage else None,
-            completion_tokens=served.usage.completion_tokens if served.usage else None,
+            overhead_s=call.overhead_s if served.status == 200 else None,
+            prompt_tokens=served.prompt_tokens,
+            completion_tokens=served.completion_tokens,
         )
-        self._recorder.put(served)
-
-    async def _read_body(self, receive: Receive, content_length: int) -> bytes:
-        limit = self._limits.body_bytes
-        if content_length > limit:
-            raise _too_large(limit)
-        parts: list[bytes] = []
-        size = 0
-        try:
-            async with asyncio.timeout(self._limits.body_timeout_s):
-                while True:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise InvalidRequest("The client left before its body was complete.")
-                    part = message.get("body", b"")
-                    size += len(part)
-                    if size > limit:
-                        raise _too_large(limit)
-                    parts.append(part)
-                    if not message.get("more_body"):
-                        return parts[0] if len(parts) == 1 else b"".join(parts)
-        except TimeoutError:
-            raise RequestTimeout(
-                f"The body did not arrive within {self._limits.body_timeout_s:g} s.",
-                code="body_timeout",
-            ) from None
-
-    async def _refusal(self, exchange: Exchange, link: EngineLink) -> GatewayError:
-        """Translate an engine's own error answer into the gateway's shape."""
-        try:
-            document = await exchange.read_all(self._limits.idle_timeout_s, 2**20)
-        except UpstreamError as error:
-            return _translate(error, link)
-        message = sse.engine_message(document)
-        if exchange.status == 404:
-            return NotFound(message, code="engine_not_found")
-        if exchange.status in (429, 503):
-            return Unavailable(message, code="engine_overloaded", retry_after=1)
-        if 400 <= exchange.status < 500:
-            return InvalidRequest(message, code="engine_rejected")
-        return EngineFailed(message, code="engine_error")
+        self._spool.put(served)
 
 
-def _read_headers(scope: Scope) -> tuple[bytes | None, int]:
-    authorization, content_length = None, 0
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            authorization = value
-        elif name == b"content-length" and value.isdigit():
-            content_length = int(value[:20])
-    return authorization, content_length
-
-
-def _too_large(limit: int) -> BodyTooLarge:
-    return BodyTooLarge(f"The body is larger than {limit} bytes.", code="body_too_large")
-
-
-def _translate(
-    error: UpstreamError, link: EngineLink
-) -> EngineFailed | Unavailable | EngineTimeout:
-    if isinstance(error, UpstreamTimeout):
-        return EngineTimeout(f"No answer in time: {error}.", code="engine_timeout")
-    if isinstance(error, BadAnswer):
-        return EngineFailed(f"Bad answer: {error}.", code="engine_error")
-    if isinstance(error, ConnectFailed | ConnectionBroken):
-        link.rest()
-    return Unavailable(
-        "The engine went away. Try again shortly.", code="engine_unavailable", retry_after=2
-    )
+def _take_usage(served: Served, usage: sse.Usage | None) -> None:
+    if usage is not None:
+        served.prompt_tokens = usage.prompt_tokens
+        served.completion_tokens = usage.completion_tokens

@@ -1,23 +1,28 @@
-"""Routing: from the `model` of a request to a release and an engine that serves it.
+"""Routing: from the `model` of a request to a release, and to an engine that serves it.
 
 `Routes` is what one worker knows of the world: aliases, releases and engines as last read from the
-store, plus what it has seen itself (requests in flight, engines that refused a connection). It
-keeps its last knowledge when the store cannot be read.
+store, plus what it has seen itself (requests in flight, engines that fail). It keeps its last
+knowledge when the store cannot be read.
 """
 
+import math
 import random
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from gateway.breaker import Breaker
+from gateway.conversations import Conversations, checksum
 from gateway.errors import NotFound, Unavailable
 from gateway.store.engines import Engine, EngineState
 from gateway.store.releases import Release, Target
 from gateway.upstream import Upstream
 
-# An engine that refused a connection is left alone this long, unless it is the only one.
-_REST_S = 1.0
 _RETRY_AFTER_S = 5
+# An engine that has a prompt's beginning in its cache is taken although it has this many more
+# requests in flight than the least loaded one.
+_AFFINITY_SLACK = 4
 
 
 @dataclass(slots=True, eq=False)
@@ -26,35 +31,46 @@ class EngineLink:
 
     engine: Engine
     upstream: Upstream
+    breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0
-    rest_until: float = 0.0
 
     def ready(self, now: float) -> bool:
         """Return whether requests may be sent to it."""
-        return self.engine.state is EngineState.READY and self.rest_until <= now
-
-    def rest(self) -> None:
-        """Leave it alone for a moment, after it refused or broke a connection."""
-        self.rest_until = time.monotonic() + _REST_S
+        return self.engine.state is EngineState.READY and self.breaker.allows(now)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request goes."""
+    """What answers a request."""
 
     alias: str
     release: str
-    link: EngineLink
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """A live target of an alias, with what each request needs of it."""
+
+    route: Route
+    weight: float
+    checksum: int
+
+
 class Routes:
-    """The routing table of one worker process."""
+    """The routing table of one worker process.
 
-    aliases: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
-    releases: Mapping[str, Release] = field(default_factory=dict)
-    _links: dict[tuple[str, str, str], EngineLink] = field(default_factory=dict)
-    _by_release: dict[str, list[EngineLink]] = field(default_factory=dict)
+    Args:
+        conversations: Where it notes which release a conversation began on.
+    """
+
+    def __init__(self, conversations: Conversations | None = None) -> None:
+        self.aliases: Mapping[str, tuple[Target, ...]] = {}
+        self.releases: Mapping[str, Release] = {}
+        self._live: dict[str, list[_Share]] = {}
+        self._conversations = conversations or Conversations(None)
+        self._by_checksum: dict[int, str] = {}
+        self._links: dict[tuple[str, str, str], EngineLink] = {}
+        self._by_release: dict[str, list[EngineLink]] = {}
 
     def update(
         self,
@@ -68,6 +84,8 @@ class Routes:
         for engine in engines:
             key = (engine.host, engine.slot, engine.address)
             link = self._links.get(key) or EngineLink(engine, Upstream(engine.address))
+            if link.engine.state is not engine.state:
+                link.breaker = Breaker()  # it was started anew
             link.engine = engine
             links[key] = link
             by_release.setdefault(engine.release, []).append(link)
@@ -75,52 +93,113 @@ class Routes:
             self._links[key].upstream.close()
         self.aliases = aliases
         self.releases = {release.id: release for release in releases}
+        self._by_checksum = {checksum(release): release for release in self.releases}
+        self._live = {
+            alias: [
+                _Share(Route(alias, t.release), t.weight, checksum(t.release))
+                for t in targets
+                if t.mode == "live" and t.weight > 0
+            ]
+            for alias, targets in aliases.items()
+        }
         self._links, self._by_release = links, by_release
 
-    def resolve(self, model: str) -> Route:
-        """Choose the release and the engine for a request.
+    def resolve(self, model: str, conversation: bytes | None = None, later: bool = False) -> Route:
+        """Choose the release for a request.
+
+        Args:
+            model: An alias or a release.
+            conversation: The key of its conversation.
+            later: Whether it is a later turn, which stays on the release of the first while that
+                is served.
 
         Raises:
             NotFound: No alias and no release has this name.
             Unavailable: The name is known, but no engine of it is ready now.
         """
-        targets = self.aliases.get(model)
-        if targets is None:
+        shares = self._live.get(model)
+        if shares is None:
             if model not in self.releases:
                 raise self._unknown(model)
-            targets = (Target(release=model, weight=1.0, mode="live"),)
-        live = [t for t in targets if t.mode == "live" and t.weight > 0]
+            if self._is_served(model):
+                return Route(model, model)
+            raise self.unavailable(model)
+        if conversation is not None and later:
+            began_on = self._by_checksum.get(self._conversations.began_on(conversation) or 0)
+            if began_on is not None and self._is_served(began_on):
+                return Route(model, began_on)
+        left = shares
+        while left:
+            share = left[0]
+            if len(left) > 1:
+                share = random.choices(left, [s.weight for s in left])[0]  # noqa: S311 - a share
+            if self._is_served(share.route.release):
+                if conversation is not None:
+                    self._conversations.note(conversation, share.checksum)
+                return share.route
+            left = [other for other in left if other is not share]  # another one answers instead
+        raise self.unavailable(model)
+
+    def pick(
+        self, release: str, tried: Collection[EngineLink] = (), prefix: bytes | None = None
+    ) -> EngineLink | None:
+        """Return the engine for a request, or None: the least loaded one, ties at random.
+
+        Args:
+            release: What must be served.
+            tried: Engines that have failed this request.
+            prefix: The beginning of the prompt, where the engine that had it before is preferred
+                (rendezvous hashing, Thaler and Ravishankar 1998).
+        """
+        links = self._by_release.get(release, ())
         now = time.monotonic()
-        while live:
-            target = live[0]
-            if len(live) > 1:
-                target = random.choices(live, [t.weight for t in live])[0]  # noqa: S311 - a share
-            links = [k for k in self._by_release.get(target.release, ()) if k.ready(now)]
-            if links:
-                return Route(model, target.release, _least_loaded(links))
-            live.remove(target)  # another live release of the alias answers instead
-        raise Unavailable(
-            f"No engine of `{model}` is ready. Try again in {_RETRY_AFTER_S} seconds.",
+        if len(links) == 1:
+            return links[0] if links[0] not in tried and links[0].ready(now) else None
+        links = [k for k in links if k.ready(now) and k not in tried]
+        if not links:
+            return None
+        fewest = min(link.in_flight for link in links)
+        if prefix is not None:
+            home = max(links, key=lambda k: zlib.crc32(prefix, zlib.crc32(k.engine.slot.encode())))
+            if home.in_flight <= fewest + _AFFINITY_SLACK:
+                return home
+        return random.choice([k for k in links if k.in_flight == fewest])  # noqa: S311 - a tie
+
+    def unavailable(self, model: str) -> Unavailable:
+        """Return the error of a model without a ready engine, with the time until the next try."""
+        now = time.monotonic()
+        waits = [k.breaker.opens_in(now) for k in self._links.values()]
+        wait = math.ceil(min((w for w in waits if w), default=_RETRY_AFTER_S))
+        return Unavailable(
+            f"No engine of `{model}` is ready. Try again in {wait} s.",
             code="engine_unavailable",
-            retry_after=_RETRY_AFTER_S,
+            retry_after=wait,
         )
 
     def serves(self, alias: str) -> bool:
         """Return whether a request for `alias` would find an engine now."""
-        try:
-            self.resolve(alias)
-        except (NotFound, Unavailable):
-            return False
-        return True
+        return any(self._is_served(share.route.release) for share in self._live.get(alias, ()))
 
     def engines(self) -> list[Engine]:
         """Return the engines as last read from the store."""
         return [link.engine for link in self._links.values()]
 
+    def links(self) -> list[EngineLink]:
+        """Return the engines as this worker sees them."""
+        return list(self._links.values())
+
     def close(self) -> None:
         """Close the idle connections to all engines."""
         for link in self._links.values():
             link.upstream.close()
+        self._conversations.close()
+
+    def _is_served(self, release: str) -> bool:
+        now = time.monotonic()
+        for link in self._by_release.get(release, ()):  # noqa: SIM110 - half the time of any()
+            if link.ready(now):
+                return True
+        return False
 
     def _unknown(self, model: str) -> NotFound:
         names = ", ".join(f"`{name}`" for name in sorted({*self.aliases, *self.releases})[:20])
@@ -129,10 +208,3 @@ class Routes:
             code="model_not_found",
             param="model",
         )
-
-
-def _least_loaded(links: list[EngineLink]) -> EngineLink:
-    if len(links) == 1:
-        return links[0]
-    fewest = min(link.in_flight for link in links)
-    return random.choice([k for k in links if k.in_flight == fewest])  # noqa: S311 - a tie

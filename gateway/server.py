@@ -1,7 +1,8 @@
-"""Runs the gateway's workers: one listening socket, N processes, each restarted when it dies.
+"""Runs the gateway's processes: N workers, each with a listening socket, and the recorder.
 
-`serve` is the parent and holds no state. A worker is `python -m gateway.server FD`, which takes
-its settings from the environment as the parent did.
+The parent holds the sockets and no state. It restarts what dies, and on SIGHUP replaces the workers
+one by one, each only once its successor takes requests: a new configuration without a lost
+connection. The sockets stay open meanwhile, so what waits to be accepted waits on.
 """
 
 import asyncio
@@ -12,107 +13,223 @@ import signal
 import socket
 import sys
 import time
+from asyncio.subprocess import Process
 from pathlib import Path
 
-from gateway.lifeline import die_with_parent
 from gateway.settings import Settings
 
-_BACKLOG = 2048
+_BACKLOG = 4096
 _FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.2, 10.0, 10.0
+_START_WITHIN_S = 60.0
+_WORKER, _RECORDER = "gateway.worker", "gateway.recorder"
 
 
 def serve(settings: Settings) -> int:
-    """Run the workers until SIGTERM or SIGINT; returns the exit status.
+    """Run until SIGTERM or SIGINT; returns the exit status.
 
     Raises:
         OSError: The address cannot be bound.
     """
-    listener = bind(settings.host, settings.port)
+    listeners = bind(settings.host, settings.port, settings.workers)
     folder = settings.run_dir() / f"metrics-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     try:
-        asyncio.run(_supervise(listener, settings.workers, folder))
+        asyncio.run(_Supervisor(folder).run(listeners))
     finally:
-        listener.close()
+        for listener in listeners:
+            listener.close()
         shutil.rmtree(folder, ignore_errors=True)
     return 0
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening TCP socket."""
+def bind(host: str, port: int, count: int = 1) -> list[socket.socket]:
+    """Return listening TCP sockets on one address, among which the kernel spreads connections.
+
+    A shared socket would not do: the worker that wakes first takes all that wait.
+    """
+    first = _bound(host, port, shared=False)  # tells whether another program has the port
+    if count == 1:
+        return _listening([first])
+    port = first.getsockname()[1]
+    first.close()
+    listeners: list[socket.socket] = []
+    try:
+        for _ in range(count):
+            listeners.append(_bound(host, port, shared=True))
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return _listening(listeners)
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     try:
         listener.bind((host, port))
-        listener.listen(_BACKLOG)
     except OSError:
         listener.close()
         raise
     return listener
 
 
-async def _supervise(listener: socket.socket, workers: int, metrics: Path) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await asyncio.gather(*(_keep_alive(listener.fileno(), stop, metrics) for _ in range(workers)))
+def _listening(listeners: list[socket.socket]) -> list[socket.socket]:
+    for listener in listeners:
+        try:
+            listener.listen(_BACKLOG)
+        except OSError:
+            for each in listeners:
+                each.close()
+            raise
+    return listeners
 
 
-async def _keep_alive(fd: int, stop: asyncio.Event, metrics: Path) -> None:
-    delay = _FIRST_DELAY_S
-    stopped = asyncio.create_task(stop.wait())
-    while not stop.is_set():
-        started = time.monotonic()
-        worker = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "gateway.server", str(fd), pass_fds=(fd,)
+class _Supervisor:
+    def __init__(self, metrics: Path) -> None:
+        self._metrics = metrics
+        self._stop = asyncio.Event()
+        self._reload = asyncio.Condition()
+        self._generation = 0
+        self._one_at_a_time = asyncio.Lock()
+        self._retiring: set[asyncio.Task[int]] = set()
+
+    async def run(self, listeners: list[socket.socket]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        reloads: set[asyncio.Task[None]] = set()
+        loop.add_signal_handler(
+            signal.SIGHUP, lambda: reloads.add(asyncio.create_task(self._next_generation()))
         )
-        ended = asyncio.create_task(worker.wait())
-        await asyncio.wait({ended, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if stop.is_set():
-            with contextlib.suppress(ProcessLookupError):
-                worker.terminate()
-            await ended
-            return
-        _forget_gauges(metrics, worker.pid)
-        print(f"a gateway worker ended with {worker.returncode}; starting another", file=sys.stderr)
-        delay = _FIRST_DELAY_S if time.monotonic() - started > _HEALTHY_S else delay * 2
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), min(delay, _LAST_DELAY_S))
+        recorder_stop = asyncio.Event()
+        recorder = asyncio.create_task(self._keep(_RECORDER, None, recorder_stop))
+        await asyncio.gather(*(self._keep(_WORKER, each, self._stop) for each in listeners))
+        await asyncio.gather(*self._retiring)
+        recorder_stop.set()  # after the last worker has written what it had
+        await recorder
+
+    async def _next_generation(self) -> None:
+        async with self._reload:
+            self._generation += 1
+            self._reload.notify_all()
+
+    async def _changed(self, generation: int) -> None:
+        async with self._reload:
+            await self._reload.wait_for(lambda: self._generation != generation)
+
+    async def _keep(self, module: str, listener: socket.socket | None, stop: asyncio.Event) -> None:
+        """Keep one process running until `stop`, and replace it at each new generation."""
+        delay = _FIRST_DELAY_S
+        stopped = asyncio.create_task(stop.wait())
+        generation = self._generation
+        process = await self._start(module, listener)
+        started = time.monotonic()
+        while True:
+            ended = asyncio.create_task(process.wait())
+            changed = asyncio.create_task(self._changed(generation))
+            await asyncio.wait({ended, stopped, changed}, return_when=asyncio.FIRST_COMPLETED)
+            changed.cancel()
+            if stop.is_set():
+                _terminate(process)
+                await ended
+                return
+            if changed.done() and not ended.done():
+                generation = self._generation
+                process = await self._replace(module, listener, process, ended)
+                continue
+            self._forget_gauges(process.pid)
+            _say(f"{module} ended with {process.returncode}; starting another")
+            healthy = time.monotonic() - started > _HEALTHY_S
+            delay = _FIRST_DELAY_S if healthy else min(delay * 2, _LAST_DELAY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay)
+            if stop.is_set():
+                return
+            generation = self._generation
+            process = await self._start(module, listener)
+            started = time.monotonic()
+
+    async def _start(self, module: str, listener: socket.socket | None) -> Process:
+        process, ready = await self._spawn(module, listener)
+        os.close(ready)
+        return process
+
+    async def _spawn(self, module: str, listener: socket.socket | None) -> tuple[Process, int]:
+        ready, told = os.pipe()
+        descriptors = [str(listener.fileno()), str(told)] if listener is not None else []
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", module, *descriptors, pass_fds=[int(d) for d in descriptors]
+            )
+        except BaseException:
+            os.close(ready)
+            raise
+        finally:
+            os.close(told)
+        return process, ready
+
+    async def _replace(
+        self,
+        module: str,
+        listener: socket.socket | None,
+        old: Process,
+        ended: "asyncio.Task[int]",
+    ) -> Process:
+        """Start a successor and retire the old process, or keep it where the successor fails."""
+        async with self._one_at_a_time:
+            new, ready = await self._spawn(module, listener)
+            try:
+                # Without a socket there is nothing to hand over: it need not be waited for.
+                begun = listener is None or await _begun(ready)
+            finally:
+                os.close(ready)
+            if not begun:
+                _say(f"the new {module} did not start; the old one stays")
+                _terminate(new)
+                await new.wait()
+                ended.cancel()
+                return old
+        _terminate(old)
+        self._retiring.add(ended)
+        ended.add_done_callback(self._retiring.discard)
+        ended.add_done_callback(lambda _: self._forget_gauges(old.pid))
+        return new
+
+    def _forget_gauges(self, pid: int) -> None:
+        """Drop a dead process's live gauges, as prometheus_client's `mark_process_dead` does."""
+        for file in self._metrics.glob(f"gauge_live*_{pid}.db"):
+            file.unlink(missing_ok=True)
 
 
-def _forget_gauges(metrics: Path, pid: int) -> None:
-    """Drop a dead worker's live gauges, as prometheus_client's `mark_process_dead` does."""
-    for file in metrics.glob(f"gauge_live*_{pid}.db"):
-        file.unlink(missing_ok=True)
+async def _begun(ready: int) -> bool:
+    """Wait for the byte that a worker writes once it takes requests; False where it ends first."""
+    loop = asyncio.get_running_loop()
+    arrived: asyncio.Future[bool] = loop.create_future()
+
+    def read() -> None:
+        if not arrived.done():
+            arrived.set_result(bool(os.read(ready, 1)))
+
+    loop.add_reader(ready, read)
+    try:
+        return await asyncio.wait_for(arrived, _START_WITHIN_S)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(ready)
 
 
-def work(settings: Settings, listener: socket.socket) -> None:
-    """Be one worker: serve the socket until SIGTERM, then let streams finish."""
-    import uvicorn  # the parent stays small
-
-    from gateway.app import create_app
-
-    config = uvicorn.Config(
-        create_app(settings),
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=int(settings.drain_timeout_s),
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+def _terminate(process: Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.terminate()
 
 
-if __name__ == "__main__":
-    die_with_parent()
-    work(Settings(), socket.socket(fileno=int(sys.argv[1])))
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

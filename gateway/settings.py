@@ -32,6 +32,21 @@ class Settings(BaseSettings):
         description="SQLAlchemy URL of the store (`postgresql+psycopg://…`); "
         "empty: SQLite in `home`.",
     )
+    ledger_url: str = Field(
+        "",
+        description="Where the use of keys with limits is counted: `redis://…`, or empty: "
+        "the store.",
+    )
+    limits_fail_open: bool = Field(
+        True,
+        description="While the ledger is away, admit requests and book them later; off: 503.",
+    )
+    reserve_tokens: int = Field(
+        512,
+        ge=1,
+        description="Tokens of an answer that count against a key's limits until its real usage "
+        "is known, where a request sets no maximum.",
+    )
     host: str = Field("127.0.0.1", description="Address that the gateway binds.")
     port: int = Field(8080, ge=0, le=65535, description="Port that the gateway binds.")
     workers: int = Field(1, ge=1, le=256, description="Gateway worker processes.")
@@ -76,6 +91,31 @@ class Settings(BaseSettings):
     body_timeout_s: float = Field(
         30.0, gt=0, description="Time a client may take to send its body, in seconds."
     )
+    header_timeout_s: float = Field(
+        10.0, gt=0, description="Time a client may take to send its headers, in seconds."
+    )
+    keep_alive_s: float = Field(
+        75.0, gt=0, description="Time an idle connection of a client is kept, in seconds."
+    )
+    max_connections: int = Field(
+        8192, ge=1, description="Connections of clients to one worker; above it: 503."
+    )
+    max_concurrency: int = Field(
+        1024, ge=1, description="Inference requests that one worker serves at once; more wait."
+    )
+    max_queue: int = Field(
+        1024, ge=0, description="Inference requests that may wait in one worker; above it: 503."
+    )
+    queue_timeout_s: float = Field(
+        30.0, gt=0, description="Time an inference request may wait, in seconds; above it: 503."
+    )
+    prefix_affinity: bool = Field(
+        False,
+        description="Send prompts that begin alike to the same engine, for its prefix cache.",
+    )
+    health_period_s: float = Field(
+        1.0, gt=0, description="How often a worker asks each engine for its health, in seconds."
+    )
     connect_timeout_s: float = Field(
         2.0, gt=0, description="Time to connect to an engine, in seconds."
     )
@@ -91,14 +131,22 @@ class Settings(BaseSettings):
     record_texts: bool = Field(
         True, description="Keep prompts and answers in the traffic log; off: only the numbers."
     )
-    record_queue: int = Field(
-        10_000, ge=1, description="Traffic records that may wait to be written; above it: dropped."
+    record_spool_bytes: int = Field(
+        256 * 2**20,
+        ge=1,
+        description="Bytes of traffic records that may wait on disk; above it: dropped.",
     )
     record_text_bytes: int = Field(
         2**20, ge=0, description="Bytes of an answer that are kept for its record."
     )
     retention_days: float = Field(
         30.0, gt=0, description="Age at which traffic records and feedback are deleted, in days."
+    )
+    drain_delay_s: float = Field(
+        1.0,
+        ge=0,
+        description="Time after SIGTERM in which connections are still taken, while "
+        "`/health/ready` already says no, in seconds.",
     )
     drain_timeout_s: float = Field(
         30.0, gt=0, description="Time that streams get to finish after SIGTERM, in seconds."
@@ -124,6 +172,10 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def spool_dir(self) -> Path:
+        """Return the folder of traffic records that wait to be written to the store."""
+        return self.home.absolute() / "spool"
 
     def run_dir(self) -> Path:
         """Return the folder of the Unix sockets: in `home`, or in /tmp where that is too long."""

@@ -22,6 +22,11 @@ _USAGE = re.compile(rb'"usage":\s*\{')
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 _ERROR = re.compile(rb'^(?:event: error\s*\n)?data:\s*\{\s*"error"')
 _ID = re.compile(rb'"id":\s*"([^"\\]{1,200})"')
+# A read that holds none of these carries answer text only.
+_MARKS = (
+    b"[DONE]", b'"error"', b"event: response.completed", b"event: response.incomplete",
+    b"event: response.failed",
+)  # fmt: skip
 # The Responses API has no [DONE]; these events end it.
 _LAST_EVENT = re.compile(rb"^event: response\.(completed|incomplete|failed)\b")
 
@@ -66,8 +71,13 @@ class FrameScanner:
             self._tail = data
             return b""
         end += 2
-        self._tail = data[end:]
-        whole = data[:end]
+        if end == len(data):
+            self._tail, whole = b"", data
+        else:
+            self._tail, whole = data[end:], data[:end]
+        if self.saw_token and self.completion_id is not None and _is_text_only(whole):
+            self.frames += whole.count(b"\n\n")
+            return whole
         kept: list[bytes] = []
         changed = False
         for frame in whole.split(b"\n\n"):
@@ -117,6 +127,18 @@ class FrameScanner:
     def _translate_error(self, frame: bytes) -> bytes:
         self.error = engine_message(frame[frame.index(b"{") :])
         return error_frame(EngineFailed(self.error, code="engine_error"))
+
+
+def _is_text_only(frames: bytes) -> bool:
+    for mark in _MARKS:
+        if mark in frames:
+            return False
+    return _always_null(b'"finish_reason"', frames) and _always_null(b'"usage"', frames)
+
+
+def _always_null(name: bytes, frames: bytes) -> bool:
+    count = frames.count(name)
+    return not count or count == frames.count(name + b":null") + frames.count(name + b": null")
 
 
 def error_frame(error: GatewayError) -> bytes:

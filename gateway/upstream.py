@@ -1,8 +1,8 @@
 """The HTTP/1.1 client to engines: one asyncio protocol on httptools with a keep-alive pool.
 
 A general client pays for redirects, cookies, proxies and URL parsing on each request; an engine
-needs none of them. Body chunks are handed on as the kernel gave
-them, and reading pauses while the client is slower than the engine.
+needs none of them. Body chunks are handed on as the kernel gave them, the flow that waits for them
+goes on within the socket's callback, and reading pauses while the client is slower than the engine.
 """
 
 import asyncio
@@ -11,6 +11,8 @@ from types import TracebackType
 from typing import Self, cast
 
 import httptools
+
+from gateway.flow import Flow
 
 # vLLM's uvicorn closes an idle connection after 5 s; one that is nearly that old is not reused.
 _IDLE_LIMIT_S = 4.0
@@ -44,12 +46,14 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
+        self.parser = httptools.HttpResponseParser(self)
         self.closed = False
         self.idle_since = 0.0
-        self.start_request()
+        self.flow: Flow | None = None
+        self.start_request(None)
 
-    def start_request(self) -> None:
-        self.parser = httptools.HttpResponseParser(self)
+    def start_request(self, flow: Flow | None) -> None:
+        self.flow = flow
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
         self.head_done = False
@@ -60,7 +64,6 @@ class _Connection(asyncio.Protocol):
         self.buffered = 0
         self.paused = False
         self.error: UpstreamError | None = None
-        self.waiter: asyncio.Future[None] | None = None
 
     # asyncio.Protocol
 
@@ -76,7 +79,8 @@ class _Connection(asyncio.Protocol):
         if self.buffered > _HIGH_WATER and not self.paused and self.transport is not None:
             self.paused = True
             self.transport.pause_reading()
-        self._wake()
+        if self.flow is not None:
+            self.flow.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
@@ -85,12 +89,13 @@ class _Connection(asyncio.Protocol):
                 self.complete = True  # an answer without a length ends with its connection
             else:
                 self.error = self.error or ConnectionBroken("the engine closed the connection")
-        self._wake()
+        if self.flow is not None:
+            self.flow.wake()
 
     # httptools callbacks
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self.status = self.parser.get_status_code()
@@ -109,42 +114,42 @@ class _Connection(asyncio.Protocol):
 
     def fail(self, error: UpstreamError) -> None:
         self.error = self.error or error
-        self.abort()
-
-    def abort(self) -> None:
         self.closed = True
         if self.transport is not None:
             self.transport.abort()
 
-    async def wait(self, timeout_s: float) -> None:
+    def write(self, flow: Flow, message: bytes) -> None:
+        if self.transport is None or self.closed:
+            raise ConnectionBroken("the connection is closed")
+        flow.outbox.write(self.transport, message)
+
+    def abort(self) -> None:
+        self.closed = True
+        self.flow = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def wait(self, flow: Flow, timeout_s: float) -> None:
         """Wait until something arrives; raises UpstreamTimeout after `timeout_s` of silence."""
-        loop = asyncio.get_running_loop()
-        waiter = self.waiter = loop.create_future()
-        timer = loop.call_later(timeout_s, self._expire, timeout_s)
         try:
-            await waiter
-        finally:
-            timer.cancel()
-            self.waiter = None
-
-    def _expire(self, timeout_s: float) -> None:
-        self.fail(UpstreamTimeout(f"the engine was silent for {timeout_s:g} s"))
-        self._wake()
-
-    def _wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+            await flow.wait(timeout_s)
+        except TimeoutError:
+            raise UpstreamTimeout(f"the engine was silent for {timeout_s:g} s") from None
 
     def _is_framed(self) -> bool:
-        return any(n in (b"content-length", b"transfer-encoding") for n, _ in self.headers)
+        framing = (b"content-length", b"transfer-encoding")
+        return any(name.lower() in framing for name, _ in self.headers)
 
 
 class Exchange:
     """One request and its answer; leaving the `with` block early aborts the engine's work."""
 
-    def __init__(self, pool: "Upstream", connection: _Connection) -> None:
+    __slots__ = ("_connection", "_flow", "_pool", "headers", "status")
+
+    def __init__(self, pool: "Upstream", connection: _Connection, flow: Flow) -> None:
         self._pool = pool
         self._connection = connection
+        self._flow = flow
         self.status = connection.status
         self.headers = connection.headers
 
@@ -161,7 +166,10 @@ class Exchange:
 
     def header(self, name: bytes) -> bytes:
         """Return the value of a header (lower-case name), or an empty string."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key.lower() == name:
+                return value
+        return b""
 
     async def read(self, timeout_s: float) -> bytes:
         """Return what has arrived of the body, waiting for more; an empty string is the end.
@@ -176,7 +184,7 @@ class Exchange:
                 return b""
             if connection.error is not None:
                 raise connection.error
-            await connection.wait(timeout_s)
+            await connection.wait(self._flow, timeout_s)
         chunks = connection.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -188,6 +196,9 @@ class Exchange:
 
     async def read_all(self, timeout_s: float, limit: int) -> bytes:
         """Return the whole body of at most `limit` bytes; BadAnswer above it."""
+        connection = self._connection
+        if connection.complete and len(connection.chunks) == 1 and connection.buffered <= limit:
+            return connection.chunks.pop()  # it came in one read, as short answers do
         parts: list[bytes] = []
         size = 0
         while part := await self.read(timeout_s):
@@ -221,6 +232,7 @@ class Upstream:
 
     async def request(
         self,
+        flow: Flow,
         method: bytes,
         path: bytes,
         headers: bytes,
@@ -232,6 +244,7 @@ class Upstream:
         """Send a request and return once the head of the answer is there.
 
         Args:
+            flow: Who waits.
             method: The HTTP method.
             path: The path with its query.
             headers: Further header lines, each ended by CRLF.
@@ -251,16 +264,14 @@ class Upstream:
             connection = self._reuse()
             reused = connection is not None
             if connection is None:
-                connection = await self._connect(connect_timeout_s)
-            transport = connection.transport
-            if transport is None:
-                raise ConnectFailed(f"no transport to {self.address}")
+                connection = await self._connect(flow, connect_timeout_s)
+            connection.start_request(flow)
             try:
-                transport.write(message)
+                connection.write(flow, message)
                 while not connection.head_done:
                     if connection.error is not None:
                         raise connection.error
-                    await connection.wait(head_timeout_s)
+                    await connection.wait(flow, head_timeout_s)
             except ConnectionBroken:
                 connection.abort()
                 if reused and not connection.started:
@@ -269,7 +280,7 @@ class Upstream:
             except BaseException:
                 connection.abort()
                 raise
-            return Exchange(self, connection)
+            return Exchange(self, connection, flow)
 
     def release(self, connection: _Connection) -> None:
         """Take a connection back; one whose answer has not ended is closed."""
@@ -282,7 +293,8 @@ class Upstream:
         if not reusable or len(self._idle) >= _MAX_IDLE:
             connection.abort()
             return
-        connection.start_request()
+        connection.flow = None
+        connection.started = False
         connection.idle_since = time.monotonic()
         self._idle.append(connection)
 
@@ -301,16 +313,14 @@ class Upstream:
             connection.abort()
         return None
 
-    async def _connect(self, timeout_s: float) -> _Connection:
-        loop = asyncio.get_running_loop()
+    async def _connect(self, flow: Flow, timeout_s: float) -> _Connection:
+        if self._path:
+            connecting = flow.loop.create_unix_connection(_Connection, self._path)
+        else:
+            connecting = flow.loop.create_connection(_Connection, self._host, self._port)
         try:
-            async with asyncio.timeout(timeout_s):
-                if self._path:
-                    _, connection = await loop.create_unix_connection(_Connection, self._path)
-                else:
-                    _, connection = await loop.create_connection(
-                        _Connection, self._host, self._port
-                    )
+            _, connection = await flow.result_of(asyncio.ensure_future(connecting), timeout_s)
         except (OSError, TimeoutError) as error:
-            raise ConnectFailed(f"cannot connect to {self.address}: {error}") from error
+            reason = error or f"no connection within {timeout_s:g} s"
+            raise ConnectFailed(f"cannot connect to {self.address}: {reason}") from error
         return connection

@@ -4,7 +4,6 @@ Only the fields that decide something here are decoded. Everything else stays th
 client sent, so that whatever the engine understands passes, known to us or not.
 """
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -26,6 +25,10 @@ class _StreamOptions(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     model: str
+    max_tokens: float | None = None
+    max_completion_tokens: float | None = None
+    max_output_tokens: float | None = None
+    n: float | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     metadata: Metadata | None = None
@@ -54,8 +57,7 @@ _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TRUE = msgspec.Raw(b"true")
 
 
-@dataclass(slots=True)
-class InferenceRequest:
+class InferenceRequest(msgspec.Struct):
     """A parsed request: what the gateway needs, and the fields as the client sent them."""
 
     operation: Operation
@@ -65,6 +67,12 @@ class InferenceRequest:
     metadata: dict[str, str]
     store: bool
     fields: dict[str, msgspec.Raw]
+    messages: list[msgspec.Raw]
+    max_tokens: int | None
+
+    def prompt_estimate(self) -> int:
+        """Return about how many tokens the prompt has: four bytes each, as English text has."""
+        return len(self.fields[_PROMPT_FIELD[self.operation]]) // 4 + 1
 
     def prompt(self) -> bytes:
         """Return the JSON of the messages, prompt or input."""
@@ -77,7 +85,7 @@ class InferenceRequest:
 
     def for_engine(self, release: str) -> bytes:
         """Return the body for the engine: the release as model, and usage asked of a stream."""
-        fields = self.fields
+        fields = dict(self.fields)
         fields["model"] = msgspec.Raw(msgspec.json.encode(release))
         for name in _RESERVED:
             fields.pop(name, None)
@@ -121,7 +129,19 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
         metadata=head.metadata or {},
         store=head.store is not False,
         fields=fields,
+        messages=head.messages if isinstance(head, _ChatHead) else [],
+        max_tokens=_most_tokens(head),
     )
+
+
+def _most_tokens(head: _Head) -> int | None:
+    """Return the most tokens that the request lets an answer have, over all its choices."""
+    limit = head.max_completion_tokens
+    if limit is None:
+        limit = head.max_tokens
+    if limit is None:
+        limit = head.max_output_tokens
+    return None if limit is None else max(0, int(limit * (head.n or 1)))
 
 
 def _explain(message: str) -> InvalidRequest:

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests start by themselves: PostgreSQL's server and Prometheus. Elsewhere than on
-# Debian as root it only says what will be skipped. No service of the system is left running.
+# Installs what the tests start by themselves: the servers of PostgreSQL and Redis, and Prometheus.
+# Elsewhere than on Debian as root it only says what will be skipped. No service of the system is
+# left running.
 set -euo pipefail
 
 missing=()
@@ -9,6 +10,7 @@ if ! { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/ini
     missing+=(postgresql)
 fi
 command -v prometheus >/dev/null || missing+=(prometheus)
+command -v redis-server >/dev/null || missing+=(redis-server)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

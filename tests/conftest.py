@@ -1,5 +1,6 @@
-"""Services that tests need: a PostgreSQL server of their own, on a Unix socket."""
+"""Services that tests need: servers of PostgreSQL and Redis of their own, on Unix sockets."""
 
+import importlib.util
 import os
 import pwd
 import secrets
@@ -69,6 +70,41 @@ def postgres_url(postgres_socket: Path) -> Iterator[str]:
     yield f"postgresql+psycopg://driftgate@/{name}?host={postgres_socket}"
     with _admin(postgres_socket) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def redis_socket() -> Iterator[Path]:
+    """A throwaway Redis server, as the path of its socket."""
+    if importlib.util.find_spec("redis") is None:
+        _missing("The package `redis` is not installed (pip install 'driftgate[redis]')")
+    binary = shutil.which("redis-server")
+    if binary is None:
+        _missing("Redis is not installed (Debian: apt-get install redis-server)")
+    home = Path(tempfile.mkdtemp(prefix="dg-redis-"))
+    options = f"--port 0 --unixsocket {home}/s --save --appendonly no --dir {home}".split()
+    server = subprocess.Popen([binary, *options], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + _START_S
+        while not (home / "s").exists():
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail("Redis did not start")
+            time.sleep(0.02)
+        yield home / "s"
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(home)
+
+
+@pytest.fixture
+def redis_url(redis_socket: Path) -> str:
+    """The URL of an empty Redis."""
+    import redis
+
+    url = f"unix://{redis_socket}"
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
 
 
 def _admin(socket: Path) -> psycopg.Connection[Any]:

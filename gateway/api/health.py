@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 
+from gateway.front import Front
 from gateway.metrics import Metrics
 from gateway.refresh import Refresher
 from gateway.routing import Routes
@@ -12,7 +13,7 @@ from gateway.routing import Routes
 _PRODUCTION = "production"
 
 
-def router(routes: Routes, refresher: Refresher, metrics: Metrics) -> APIRouter:
+def router(routes: Routes, refresher: Refresher, metrics: Metrics, front: Front) -> APIRouter:
     """Return the routes that orchestrators and Prometheus call, which need no key."""
     api = APIRouter(tags=["operations"])
 
@@ -23,12 +24,15 @@ def router(routes: Routes, refresher: Refresher, metrics: Metrics) -> APIRouter:
     @api.get(
         "/health/ready",
         summary="A request for `production` would be answered now",
-        responses={503: {"description": "No engine of `production` is ready."}},
+        responses={
+            503: {"description": "No engine of `production` is ready, or the worker drains."}
+        },
     )
     async def ready() -> JSONResponse:
-        serving = routes.serves(_PRODUCTION)
+        serving = routes.serves(_PRODUCTION) and not front.draining
+        status = "draining" if front.draining else "ready" if serving else "unavailable"
         body: dict[str, Any] = {
-            "status": "ready" if serving else "unavailable",
+            "status": status,
             "store": "up" if refresher.store_up else "down",
             "engines": [
                 {"slot": e.slot, "release": e.release, "state": e.state.value}

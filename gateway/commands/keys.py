@@ -1,9 +1,10 @@
-"""`driftgate keys`: make, show and revoke API keys."""
+"""`driftgate keys`: make, show, limit and revoke API keys."""
 
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
@@ -14,11 +15,39 @@ from rich.text import Text
 
 from gateway.settings import Settings
 from gateway.store.database import Database, StoreError
-from gateway.store.keys import SCOPES, ApiKey, Keys
+from gateway.store.keys import LARGEST_LIMIT, NO_LIMITS, SCOPES, ApiKey, KeyLimits, Keys
 
 app = typer.Typer(help="The API keys of the gateway.", no_args_is_help=True)
 
 _NAME_LIMIT = 200
+# The prefix is not echoed: somebody may have pasted a whole key.
+_NO_KEY = "There is no key with this prefix; `driftgate keys list` shows them."
+_Requests = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Requests that it may make a minute.")
+]
+_Tokens = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=LARGEST_LIMIT, help="Tokens that it may use a minute, prompts and answers."
+    ),
+]
+_Concurrency = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Requests that it may have at once.")
+]
+_Day = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Tokens that it may use a UTC day.")
+]
+_Month = Annotated[
+    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Tokens that it may use a UTC month.")
+]
+_UNITS = {
+    "requests_per_minute": "requests/min",
+    "tokens_per_minute": "tokens/min",
+    "max_concurrency": "at once",
+    "tokens_per_day": "tokens/day",
+    "tokens_per_month": "tokens/month",
+}
+_Prefix = Annotated[str, typer.Argument(help="The 8 characters after `dg-`.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -32,14 +61,22 @@ def create(
             "Default: inference and feedback."
         ),
     ] = None,
+    requests_per_minute: _Requests = None,
+    tokens_per_minute: _Tokens = None,
+    max_concurrency: _Concurrency = None,
+    tokens_per_day: _Day = None,
+    tokens_per_month: _Month = None,
     as_json: _Json = False,
 ) -> None:
-    """Make a key and print it, this once."""
+    """Make a key and print it, this once. Without limits it has none."""
     if not name.strip() or len(name) > _NAME_LIMIT or not name.isprintable():
         _end(f"A name is 1 to {_NAME_LIMIT} printable characters.")
+    limits = KeyLimits(
+        requests_per_minute, tokens_per_minute, max_concurrency, tokens_per_day, tokens_per_month
+    )
     with _keys() as keys:
         try:
-            key, text = keys.create(name, scope or ("inference", "feedback"))
+            key, text = keys.create(name, scope or ("inference", "feedback"), limits)
         except ValueError as error:
             _end(f"Wrong scope: {error}.")
     if as_json:
@@ -58,7 +95,7 @@ def list_keys(as_json: _Json = False) -> None:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2))
         return
     table = Table()
-    for column in ("prefix", "name", "scopes", "created (UTC)", "revoked (UTC)"):
+    for column in ("prefix", "name", "scopes", "limits", "created (UTC)", "revoked (UTC)"):
         table.add_column(column, no_wrap=column == "prefix")
     for key in found:
         # Text: a name in square brackets is no markup.
@@ -66,6 +103,7 @@ def list_keys(as_json: _Json = False) -> None:
             key.prefix,
             Text(key.name),
             ", ".join(sorted(key.scopes)),
+            _limits(key.limits),
             _time(key.created_at),
             _time(key.revoked_at),
         )
@@ -73,8 +111,39 @@ def list_keys(as_json: _Json = False) -> None:
 
 
 @app.command()
+def limit(
+    prefix: _Prefix,
+    requests_per_minute: _Requests = None,
+    tokens_per_minute: _Tokens = None,
+    max_concurrency: _Concurrency = None,
+    tokens_per_day: _Day = None,
+    tokens_per_month: _Month = None,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Take away all limits that are not given here.")
+    ] = False,
+    as_json: _Json = False,
+) -> None:
+    """Change a key's limits; running workers follow within a second."""
+    given = KeyLimits(
+        requests_per_minute, tokens_per_minute, max_concurrency, tokens_per_day, tokens_per_month
+    )
+    if given == NO_LIMITS and not clear:
+        _end("Name a limit to set, such as `--tokens-per-day 100000`, or `--clear`.")
+    changed = {name: value for name, value in asdict(given).items() if value is not None}
+    with _keys() as keys:
+        known = {key.prefix: key.limits for key in keys.all()}
+        if prefix not in known:
+            _end(_NO_KEY)
+        key = keys.limit(prefix, replace(NO_LIMITS if clear else known[prefix], **changed))
+    if as_json:
+        typer.echo(json.dumps(_shown(key), indent=2))
+        return
+    typer.echo(f"Limits of {key.prefix}: {_limits(key.limits) or 'none'}.")
+
+
+@app.command()
 def revoke(
-    prefix: Annotated[str, typer.Argument(help="The 8 characters after `dg-`.")],
+    prefix: _Prefix,
     as_json: _Json = False,
 ) -> None:
     """Revoke a key for good; running workers reject it within a second."""
@@ -82,8 +151,7 @@ def revoke(
         try:
             key = keys.revoke(prefix)
         except KeyError:
-            # Not echoed: somebody may have pasted a whole key.
-            _end("There is no key with this prefix; `driftgate keys list` shows them.")
+            _end(_NO_KEY)
     if as_json:
         typer.echo(json.dumps(_shown(key), indent=2))
         return
@@ -108,9 +176,15 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         "prefix": key.prefix,
         "name": key.name,
         "scopes": sorted(key.scopes),
+        "limits": asdict(key.limits),
         "created_at": key.created_at,
         "revoked_at": key.revoked_at,
     }
+
+
+def _limits(limits: KeyLimits) -> str:
+    given = {name: value for name, value in asdict(limits).items() if value is not None}
+    return ", ".join(f"{value:,} {_UNITS[name]}" for name, value in given.items())
 
 
 def _time(seconds: float | None) -> str:

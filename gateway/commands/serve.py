@@ -83,7 +83,7 @@ def serve(
 def _serve(settings: Settings, steps: Steps) -> int:
     settings.home.mkdir(parents=True, mode=0o700, exist_ok=True)
     try:
-        bind(settings.host, settings.port).close()  # better told now than in the gateway's log
+        bind(settings.host, settings.port)[0].close()  # better told now than in the gateway's log
     except OSError as error:
         steps.console.print(
             f"[red]✗[/] {settings.url()} cannot be served: {error.strerror}. "

@@ -1,11 +1,15 @@
-"""What the gateway's tests share: the event loops, and a running gateway."""
+"""What the gateway's tests share: the event loops, a running gateway, and a ledger."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 import uvloop
 
+from gateway.store.database import Database
+from tests.gateway.admitting import Clock, Shaky
 from tests.gateway.running import RunningGateway, running_gateway
 
 
@@ -25,3 +29,36 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway
     home = tmp_path_factory.mktemp("gateway")
     with running_gateway(home, embedder="", body_timeout_s="1", **limits) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store with the current schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture
+def ledger(empty_store: Path, tmp_path: Path) -> Iterator[Shaky]:
+    """An empty ledger that can be made to fail."""
+    shutil.copy(empty_store, tmp_path / "x.db")
+    database = Database(f"sqlite:///{tmp_path / 'x.db'}")
+    yield Shaky(database)
+    database.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until it is set."""
+    return Clock()
+
+
+@pytest.fixture
+def quick_admission(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Admission that tidies often, and refuses at once but where the test is about that."""
+    monkeypatch.setattr("gateway.admission._TICK_S", 0.05)
+    if "grace" not in request.node.name:
+        monkeypatch.setattr("gateway.admission._GRACE_S", ())

@@ -99,6 +99,7 @@ def running_gateway(home: Path, **settings: str) -> Iterator[RunningGateway]:
         "DRIFTGATE_HOME": str(home),
         "DRIFTGATE_PORT": str(port),
         "DRIFTGATE_REFRESH_S": "0.05",
+        "DRIFTGATE_DRAIN_DELAY_S": "0",
     }
     environment |= {f"DRIFTGATE_{name.upper()}": value for name, value in settings.items()}
     database = Database(settings.get("database_url", f"sqlite:///{home / 'driftgate.db'}"))

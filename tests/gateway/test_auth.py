@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import timeit
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.auth import KeyRing, Principal
 from gateway.errors import AuthenticationFailed, PermissionDenied
-from gateway.store.keys import ApiKey
+from gateway.store.keys import ApiKey, KeyLimits
 
 _SECRET = "s" * 42 + "-"
 _TEXT = f"dg-0123abcd-{_SECRET}"
@@ -74,6 +75,13 @@ def test_loading_replaces_what_was_known() -> None:
         ring.authenticate(f"Bearer {_TEXT}".encode())
     ring.load([_key()])
     assert ring.authenticate(f"Bearer {_TEXT}".encode()).key_prefix == "0123abcd"
+
+
+def test_a_principal_carries_the_limits_of_its_key() -> None:
+    limits = KeyLimits(tokens_per_day=9)
+    limited = dataclasses.replace(_key(), limits=limits)
+    assert _ring([limited]).authenticate(f"Bearer {_TEXT}".encode()).limits == limits
+    assert _ring([_key()]).authenticate(f"Bearer {_TEXT}".encode()).limits is None
 
 
 def test_no_header_is_refused() -> None:

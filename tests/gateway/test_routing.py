@@ -1,17 +1,28 @@
 """From a name to an engine: weights, shadows, readiness, rest."""
 
+import json
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from gateway.conversations import Conversations, key_of
 from gateway.errors import NotFound, Unavailable
-from gateway.routing import Routes
+from gateway.routing import EngineLink, Routes
 from gateway.store.engines import Engine, EngineState
 from gateway.store.releases import Release, Target
+from gateway.wire import InferenceRequest, parse
 
 
 def _engine(slot: str, release: str, state: EngineState = EngineState.READY) -> Engine:
     return Engine(slot, "h", release, f"unix:/{slot}", state, None, 0, None, 0.0)
+
+
+def _pick(routes: Routes, release: str) -> EngineLink:
+    link = routes.pick(release)
+    assert link is not None
+    return link
 
 
 def _releases(*names: str) -> list[Release]:
@@ -43,28 +54,95 @@ def test_another_live_release_answers_when_one_is_down() -> None:
 def test_the_least_loaded_engine_is_taken() -> None:
     routes = Routes()
     routes.update({}, _releases("a"), [_engine("1", "a"), _engine("2", "a")])
-    first = routes.resolve("a").link
+    first = _pick(routes, "a")
     first.in_flight += 1
-    assert all(routes.resolve("a").link is not first for _ in range(20))
+    assert all(_pick(routes, "a") is not first for _ in range(20))
 
 
-def test_an_engine_that_refused_rests() -> None:
+def test_an_engine_that_was_tried_is_not_tried_again() -> None:
     routes = Routes()
-    routes.update({}, _releases("a"), [_engine("1", "a")])
-    routes.resolve("a").link.rest()
+    routes.update({}, _releases("a"), [_engine("1", "a"), _engine("2", "a")])
+    first = _pick(routes, "a")
+    second = routes.pick("a", [first])
+    assert second is not None
+    assert second is not first
+    assert routes.pick("a", [first, second]) is None
+
+
+def test_prompts_that_begin_alike_go_to_one_engine_unless_it_is_busy() -> None:
+    routes = Routes()
+    routes.update({}, _releases("a"), [_engine(str(n), "a") for n in range(4)])
+    homes = {p: {routes.pick("a", (), p) for _ in range(20)} for p in (b"one", b"two", b"3", b"4")}
+    assert all(len(links) == 1 for links in homes.values())
+    assert len(set.union(*homes.values())) > 1
+    (home,) = homes[b"one"]
+    assert home is not None
+    home.in_flight = 100
+    assert routes.pick("a", (), b"one") is not home
+
+
+def test_an_engine_that_refused_rests_and_another_answers() -> None:
+    routes = Routes()
+    routes.update({}, _releases("a"), [_engine("1", "a"), _engine("2", "a")])
+    refused = _pick(routes, "a")
+    refused.breaker.failed(time.monotonic(), refused=True)
+    assert all(_pick(routes, "a") is not refused for _ in range(20))
+    _pick(routes, "a").breaker.failed(time.monotonic(), refused=True)
     with pytest.raises(Unavailable) as caught:
         routes.resolve("a")
-    assert caught.value.retry_after is not None
+    assert caught.value.retry_after == 1
 
 
 def test_connections_outlive_an_update_and_close_with_their_engine() -> None:
     routes = Routes()
     routes.update({}, _releases("a"), [_engine("1", "a")])
-    link = routes.resolve("a").link
+    link = _pick(routes, "a")
     routes.update({}, _releases("a"), [_engine("1", "a"), _engine("2", "a")])
-    assert link in {routes.resolve("a").link for _ in range(50)}
+    assert link in {_pick(routes, "a") for _ in range(50)}
     routes.update({}, _releases("a"), [_engine("2", "a")])
-    assert routes.resolve("a").link is not link
+    assert _pick(routes, "a") is not link
+
+
+def _turn(*texts: str, **metadata: str) -> InferenceRequest:
+    messages = [
+        {"role": "user" if i % 2 == 0 else "assistant", "content": t} for i, t in enumerate(texts)
+    ]
+    body = {"model": "x", "messages": [{"role": "system", "content": "s"}, *messages]}
+    return parse("chat", json.dumps(body | ({"metadata": metadata} if metadata else {})).encode())
+
+
+def _resolve(routes: Routes, request: InferenceRequest, caller: str | None = "k") -> str:
+    return routes.resolve("x", *key_of(request, caller)).release
+
+
+def test_a_conversation_stays_on_its_release_while_that_is_served(tmp_path: Path) -> None:
+    table = Conversations(tmp_path / "c")
+    routes, other_worker = Routes(table), Routes(Conversations(tmp_path / "c"))
+    both = [_engine("1", "a"), _engine("2", "b")]
+    only_a = {"x": (Target("a", 1.0, "live"),)}
+    only_b = {"x": (Target("b", 1.0, "live"),)}
+    for each in (routes, other_worker):
+        each.update(only_a, _releases("a", "b"), both)
+    assert _resolve(routes, _turn("hi")) == "a"
+    for each in (routes, other_worker):
+        each.update(only_b, _releases("a", "b"), both)
+        assert _resolve(each, _turn("hi", "hello", "and?")) == "a"
+        assert _resolve(each, _turn("bye", "hello", "and?")) == "b"
+        assert _resolve(each, _turn("hi", "hello", "and?"), "another key") == "b"
+    routes.update(only_b, _releases("a", "b"), [both[1]])
+    assert _resolve(routes, _turn("hi", "hello", "and?")) == "b"
+    routes.close()
+    other_worker.close()
+
+
+def test_a_named_conversation_needs_no_common_beginning() -> None:
+    routes = Routes()
+    engines = [_engine("1", "a"), _engine("2", "b")]
+    split = {"x": (Target("a", 0.5, "live"), Target("b", 0.5, "live"))}
+    routes.update(split, _releases("a", "b"), engines)
+    for name in map(str, range(20)):
+        texts = [_turn(f"turn {turn}", conversation=name) for turn in range(5)]
+        assert len({_resolve(routes, text) for text in texts}) == 1
 
 
 def test_unknown_names_list_the_known_ones() -> None:

@@ -27,15 +27,15 @@ def test_metrics_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
             statuses = list(pool.map(lambda _: gateway.post().status_code, range(100)))
         assert statuses == [200] * 100
         count = "gen_ai_server_request_duration_seconds_count"
-        assert _metric(gateway.url, count) == 100
-        assert _metric(gateway.url, "gen_ai_client_token_usage_sum{") == 600
+        wait(lambda: _metric(gateway.url, count) == 100)
+        wait(lambda: _metric(gateway.url, "gen_ai_client_token_usage_sum{") == 600)
         wait(lambda: _metric(gateway.url, "driftgate_records_written_total") == 100)
-        assert _metric(gateway.url, "driftgate_requests_in_flight") == 0
+        wait(lambda: _metric(gateway.url, "driftgate_requests_in_flight") == 0)
         assert _metric(gateway.url, "driftgate_store_up") == 1
         workers = [
             process
             for process in psutil.process_iter()
-            if "gateway.server" in _command(process)
+            if "gateway.worker" in _command(process)
             and process.parent() is not None
             and str(tmp_path) in process.environ().get("DRIFTGATE_HOME", "")
         ]

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gateway.flow import Deadlines, Flow, drive
 from gateway.upstream import (
     BadAnswer,
     ConnectFailed,
@@ -42,10 +45,33 @@ async def _server(handler: Handler, path: Path | None = None) -> AsyncIterator[U
         server.close()
 
 
-async def _ask(upstream: Upstream, body: bytes = b"{}", head_timeout_s: float = 2.0) -> Exchange:
-    return await upstream.request(
-        b"POST", b"/x", b"x-a: b\r\n", body, connect_timeout_s=1, head_timeout_s=head_timeout_s
-    )
+def in_a_flow(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Any]:
+    """Run a test as the relay runs a request; its first argument is the flow."""
+    names = list(inspect.signature(test).parameters.values())[1:]
+
+    async def run(**arguments: Any) -> None:
+        deadlines = Deadlines()
+        deadlines.start()
+        try:
+            await drive(deadlines, lambda flow: test(flow, **arguments))
+        finally:
+            deadlines.close()
+
+    run.__name__ = test.__name__
+    run.__signature__ = inspect.Signature(names)  # type: ignore[attr-defined]
+    return run
+
+
+async def _ask(
+    flow: Flow, upstream: Upstream, body: bytes = b"{}", head_timeout_s: float = 2.0
+) -> Exchange:
+    timeouts = {"connect_timeout_s": 1.0, "head_timeout_s": head_timeout_s}
+    return await upstream.request(flow, b"POST", b"/x", b"x-a: b\r\n", body, **timeouts)
+
+
+async def _within(waiting: Coroutine[Any, Any, Any]) -> bool:
+    done, _ = await asyncio.wait({asyncio.ensure_future(waiting)}, timeout=1)
+    return bool(done)
 
 
 async def _request(reader: asyncio.StreamReader) -> bytes:
@@ -67,48 +93,55 @@ def _answering(*answers: bytes) -> tuple[Handler, list[bytes]]:
     return handler, seen
 
 
-async def test_a_unix_socket_serves_many_requests_on_one_connection(tmp_path: Path) -> None:
+@in_a_flow
+async def test_a_unix_socket_serves_many_requests_on_one_connection(
+    flow: Flow, tmp_path: Path
+) -> None:
     handler, seen = _answering(_OK, _OK, _OK)
     async with _server(handler, tmp_path / "s") as upstream:
         for _ in range(3):
-            with await _ask(upstream, b"hello") as exchange:
+            with await _ask(flow, upstream, b"hello") as exchange:
                 assert exchange.status == 200
                 assert await exchange.read_all(1, 100) == b"ok"
     assert len(seen) == 3
     assert seen[0].endswith(b"x-a: b\r\n\r\nhello")
 
 
-async def test_chunked_answers_are_joined() -> None:
+@in_a_flow
+async def test_chunked_answers_are_joined(flow: Flow) -> None:
     answer = (
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
     )
     handler, _ = _answering(answer, _OK)
     async with _server(handler) as upstream:
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             assert await exchange.read_all(1, 100) == b"abcde"
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             assert await exchange.read_all(1, 100) == b"ok"
 
 
-async def test_an_answer_without_length_ends_with_its_connection() -> None:
+@in_a_flow
+async def test_an_answer_without_length_ends_with_its_connection(flow: Flow) -> None:
     handler, _ = _answering(b"HTTP/1.1 200 OK\r\n\r\nto the end")
     async with _server(handler) as upstream:
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             assert await exchange.read_all(1, 100) == b"to the end"
 
 
-async def test_a_connection_closed_while_idle_is_replaced_unseen() -> None:
+@in_a_flow
+async def test_a_connection_closed_while_idle_is_replaced_unseen(flow: Flow) -> None:
     handler, seen = _answering(_OK)  # closes after one answer
     async with _server(handler) as upstream:
         for _ in range(3):
-            with await _ask(upstream) as exchange:
+            with await _ask(flow, upstream) as exchange:
                 assert await exchange.read_all(1, 100) == b"ok"
     assert len(seen) == 3
 
 
-async def test_nobody_listens(tmp_path: Path) -> None:
+@in_a_flow
+async def test_nobody_listens(flow: Flow, tmp_path: Path) -> None:
     with pytest.raises(ConnectFailed):
-        await _ask(Upstream(f"unix:{tmp_path / 'none'}"))
+        await _ask(flow, Upstream(f"unix:{tmp_path / 'none'}"))
 
 
 @pytest.mark.parametrize(
@@ -122,15 +155,17 @@ async def test_nobody_listens(tmp_path: Path) -> None:
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", BadAnswer),
     ],
 )
-async def test_broken_answers_are_errors(answer: bytes, error: type[Exception]) -> None:
+@in_a_flow
+async def test_broken_answers_are_errors(flow: Flow, answer: bytes, error: type[Exception]) -> None:
     handler, _ = _answering(answer)
     async with _server(handler) as upstream:
         with pytest.raises(error):
-            with await _ask(upstream) as exchange:
+            with await _ask(flow, upstream) as exchange:
                 await exchange.read_all(1, 100)
 
 
-async def test_a_silent_engine_times_out_and_is_left() -> None:
+@in_a_flow
+async def test_a_silent_engine_times_out_and_is_left(flow: Flow) -> None:
     left = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -140,11 +175,12 @@ async def test_a_silent_engine_times_out_and_is_left() -> None:
 
     async with _server(silent) as upstream:
         with pytest.raises(UpstreamTimeout):
-            await _ask(upstream, head_timeout_s=0.05)
-        await asyncio.wait_for(left.wait(), 1)
+            await _ask(flow, upstream, head_timeout_s=0.05)
+        assert await _within(left.wait())
 
 
-async def test_leaving_early_closes_the_connection() -> None:
+@in_a_flow
+async def test_leaving_early_closes_the_connection(flow: Flow) -> None:
     left = asyncio.Event()
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -154,12 +190,13 @@ async def test_leaving_early_closes_the_connection() -> None:
         left.set()
 
     async with _server(endless) as upstream:
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             assert await exchange.read(1) == b"x"
-        await asyncio.wait_for(left.wait(), 1)
+        assert await _within(left.wait())
 
 
-async def test_cancelling_a_wait_closes_the_connection() -> None:
+@in_a_flow
+async def test_cancelling_a_wait_closes_the_connection(flow: Flow) -> None:
     left = asyncio.Event()
 
     async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -168,15 +205,17 @@ async def test_cancelling_a_wait_closes_the_connection() -> None:
         left.set()
 
     async with _server(silent) as upstream:
-        task = asyncio.create_task(_ask(upstream))
+        other = Deadlines()
+        task = asyncio.create_task(drive(other, lambda mine: _ask(mine, upstream)))
         await asyncio.sleep(0.05)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await asyncio.wait_for(left.wait(), 1)
+        await asyncio.wait({task})
+        assert task.cancelled()
+        assert await _within(left.wait())
 
 
-async def test_a_slow_reader_holds_the_engine_back() -> None:
+@in_a_flow
+async def test_a_slow_reader_holds_the_engine_back(flow: Flow) -> None:
     sent = 0
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -189,7 +228,7 @@ async def test_a_slow_reader_holds_the_engine_back() -> None:
             sent += 100_000
 
     async with _server(flood) as upstream:
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             await asyncio.sleep(0.3)
             assert sent < 20_000_000  # kernel buffers and ours, far from the whole
             size = 0
@@ -198,9 +237,10 @@ async def test_a_slow_reader_holds_the_engine_back() -> None:
             assert size == 100_000_000
 
 
-async def test_an_answer_over_the_limit_is_refused() -> None:
+@in_a_flow
+async def test_an_answer_over_the_limit_is_refused(flow: Flow) -> None:
     handler, _ = _answering(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + b"x" * 500)
     async with _server(handler) as upstream:
-        with await _ask(upstream) as exchange:
+        with await _ask(flow, upstream) as exchange:
             with pytest.raises(BadAnswer, match="larger than 100"):
                 await exchange.read_all(1, 100)

@@ -2,7 +2,14 @@
 
 from alembic import context
 
-from gateway.store import engines, feedback, keys, releases, traffic  # noqa: F401 - their tables
+from gateway.store import (  # noqa: F401 - their tables
+    engines,
+    feedback,
+    keys,
+    ledger,
+    releases,
+    traffic,
+)
 from gateway.store.database import metadata
 
 context.configure(

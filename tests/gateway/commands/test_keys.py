@@ -66,6 +66,40 @@ def test_revoke() -> None:
     assert _json("revoke", prefix)["revoked_at"] == revoked_at
 
 
+def test_limits_are_set_changed_and_cleared() -> None:
+    made = _json("create", "--name", "x", "--requests-per-minute", "60", "--tokens-per-day", "5")
+    prefix = made["prefix"]
+    assert _json("list")[0]["limits"] == {
+        "requests_per_minute": 60,
+        "tokens_per_minute": None,
+        "max_concurrency": None,
+        "tokens_per_day": 5,
+        "tokens_per_month": None,
+    }
+    limits = _json("limit", prefix, "--max-concurrency", "4", "--tokens-per-day", "7000")["limits"]
+    assert (limits["requests_per_minute"], limits["max_concurrency"]) == (60, 4)
+    shown = " ".join(_run("list").stdout.split())
+    assert "60 requests/min, 4 at once, 7,000" in shown
+    assert "tokens/day" in shown
+    result = _run("limit", prefix, "--clear", "--tokens-per-month", "9", "--tokens-per-minute", "8")
+    assert result.stdout == f"Limits of {prefix}: 8 tokens/min, 9 tokens/month.\n"
+    assert _run("limit", prefix, "--clear").stdout == f"Limits of {prefix}: none.\n"
+
+
+_LIMIT = ("requests-per-minute", "tokens-per-minute", "max-concurrency", "tokens-per-day",
+          "tokens-per-month")  # fmt: skip
+
+
+@pytest.mark.parametrize("option", _LIMIT)
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1.5", "1000000000000001"])
+def test_a_wrong_limit_names_its_option(option: str, value: str) -> None:
+    for command in (["create", "--name", "x"], ["limit", "0123abcd"]):
+        result = _run(*command, f"--{option}", value)
+        assert result.exit_code == 2
+        assert option in result.stderr
+    assert _json("list") == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -74,6 +108,8 @@ def test_revoke() -> None:
         (["create", "--name", "a\x00"], "printable"),
         (["create", "--name", "x" * 201], "200"),
         (["revoke", "ffffffff"], "no key"),
+        (["limit", "ffffffff", "--tokens-per-day", "1"], "no key"),
+        (["limit", "ffffffff"], "--clear"),
     ],
 )
 def test_wrong_input_is_explained_on_stderr(arguments: list[str], words: str) -> None:

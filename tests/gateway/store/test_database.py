@@ -28,7 +28,7 @@ def test_migrations_and_tables_agree(database: Database) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, module.metadata) == []
         names = set(sa.inspect(connection).get_table_names())
-    assert {"keys", "releases", "aliases", "engines", "traffic", "feedback"} <= names
+    assert {"keys", "releases", "aliases", "engines", "traffic", "feedback", "ledger"} <= names
 
 
 def test_migrating_again_keeps_the_data(database: Database, url: str) -> None:
@@ -53,7 +53,10 @@ def test_four_processes_may_migrate_at_once(url: str) -> None:
 
 
 def test_an_error_rolls_the_transaction_back(database: Database) -> None:
-    insert = "INSERT INTO keys VALUES ('00000000', '', 'k', '[]', 0, NULL)"
+    insert = (
+        "INSERT INTO keys (prefix, digest, name, scopes, created_at) "
+        "VALUES ('00000000', '', 'k', '[]', 0)"
+    )
     with pytest.raises(StoreError), database.begin() as connection:
         connection.execute(sa.text(insert))
         connection.execute(sa.text("SELECT nonsense FROM nowhere"))

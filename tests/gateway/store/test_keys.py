@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.store.database import Database
-from gateway.store.keys import Keys
+from gateway.store.keys import NO_LIMITS, KeyLimits, Keys
 
 
 def test_a_key_is_stored_as_the_digest_of_its_secret(database: Database) -> None:
@@ -48,3 +48,28 @@ def test_revoking_is_for_good(database: Database) -> None:
     assert keys.all() == [revoked, other]
     with pytest.raises(KeyError):
         keys.revoke("ffffffff")
+
+
+def test_limits_are_kept_and_changed(database: Database) -> None:
+    keys = Keys(database)
+    limits = KeyLimits(1, 2, 3, 4, 10**15)
+    key, _ = keys.create("me", ["inference"], limits)
+    other, _ = keys.create("other", ["inference"])
+    assert (key.limits, other.limits) == (limits, NO_LIMITS)
+    assert keys.all() == [key, other]
+    changed = keys.limit(key.prefix, KeyLimits(tokens_per_day=7))
+    assert keys.all() == [changed, other]
+    assert changed.limits == KeyLimits(tokens_per_day=7)
+    with pytest.raises(KeyError):
+        keys.limit("ffffffff", NO_LIMITS)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**15 + 1])
+def test_a_wrong_limit_is_refused(database: Database, value: int) -> None:
+    keys = Keys(database)
+    key, _ = keys.create("me", ["inference"])
+    with pytest.raises(ValueError, match="max_concurrency"):
+        keys.create("x", ["inference"], KeyLimits(max_concurrency=value))
+    with pytest.raises(ValueError, match="tokens_per_day"):
+        keys.limit(key.prefix, KeyLimits(tokens_per_day=value))
+    assert keys.all() == [key]

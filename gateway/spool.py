@@ -1,0 +1,167 @@
+"""The spool: traffic records on their way from a worker to the store, as files in `home/spool`.
+
+A worker appends raw bytes to a list and a thread writes them out ten times a second, each batch as
+a file of its own that appears whole, by a rename. The recorder, a process of its own, reads them
+into the store. So the request path never decodes a record nor waits for the store, and a store that
+is away for an hour costs disk, not records. Both ends are bounded: what does not fit is dropped and
+counted.
+"""
+
+import contextlib
+import logging
+import os
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from gateway.metrics import RecordMetrics
+from gateway.wire import Operation
+
+_log = logging.getLogger(__name__)
+_WRITE_EVERY_S = 0.1
+_MAX_WAITING_BYTES = 32 * 2**20
+_LENGTH = struct.Struct(">I")
+_SUFFIX = ".spool"
+
+
+class Served(msgspec.Struct, array_like=True):
+    """One request as the relay leaves it: raw bytes, to be read by the recorder."""
+
+    operation: Operation
+    body: bytes
+    stream: bool
+    completion_id: str
+    key_prefix: str | None
+    alias: str
+    release: str
+    created_at: float
+    conversation: str | None = None
+    outcome: str = "error"
+    status: int = 500
+    duration_s: float = 0.0
+    ttft_s: float | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    finish_reason: str | None = None
+    answer: bytes = b""
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Served)
+
+
+class Spool:
+    """Takes `Served` requests and writes them to files.
+
+    Args:
+        folder: Where the files go.
+        metrics: Where dropped records are counted.
+        limit_bytes: Bytes that may lie in the folder.
+    """
+
+    def __init__(self, folder: Path, metrics: RecordMetrics, limit_bytes: int) -> None:
+        self._folder = folder
+        self._metrics = metrics
+        self._limit_bytes = limit_bytes
+        self._waiting: deque[bytes] = deque()
+        # Two counters, each with one writer, so that neither needs a lock.
+        self._put_bytes = 0
+        self._taken_bytes = 0
+        self._full = False
+        self._number = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+
+    def start(self) -> None:
+        """Start writing.
+
+        Raises:
+            OSError: The folder cannot be made.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._thread.start()
+
+    def put(self, served: Served) -> None:
+        """Take a record, or drop and count it where the spool is full. Never blocks."""
+        if self._full or self._put_bytes - self._taken_bytes > _MAX_WAITING_BYTES:
+            self._metrics.dropped.inc()
+            return
+        record = _encode(served)
+        self._waiting.append(record)
+        self._put_bytes += len(record)
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        measured = 0.0
+        while not self._stop.wait(_WRITE_EVERY_S):
+            if time.monotonic() - measured > 1.0:
+                measured = time.monotonic()
+                self._full = size(self._folder) > self._limit_bytes
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        records = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        if not records:
+            return
+        self._taken_bytes += sum(map(len, records))
+        self._number += 1
+        name = f"{time.time_ns()}-{os.getpid()}-{self._number}"
+        unfinished = self._folder / f"{name}.tmp"
+        try:
+            with open(unfinished, "wb") as file:
+                for record in records:
+                    file.write(_LENGTH.pack(len(record)))
+                    file.write(record)
+            unfinished.rename(self._folder / (name + _SUFFIX))
+        except OSError as error:
+            self._metrics.dropped.inc(len(records))
+            _log.warning("spool: %s; %d records are lost", error, len(records))
+            with contextlib.suppress(OSError):
+                unfinished.unlink()
+
+
+def files(folder: Path) -> list[Path]:
+    """Return the files that wait, oldest first."""
+    return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def read(file: Path) -> Iterator[Served]:
+    """Yield the records of a file.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not a spool file.
+    """
+    data = file.read_bytes()
+    at = 0
+    while at < len(data):
+        if at + _LENGTH.size > len(data):
+            raise ValueError(f"{file.name} ends within a length")
+        (length,) = _LENGTH.unpack_from(data, at)
+        at += _LENGTH.size
+        try:
+            yield _decoder.decode(memoryview(data)[at : at + length])
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{file.name} at {at}: {error}") from error
+        at += length
+
+
+def size(folder: Path) -> int:
+    """Return the bytes in a folder."""
+    total = 0
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError):
+                total += entry.stat().st_size
+    return total
