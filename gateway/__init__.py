@@ -1,3 +1,6 @@
-"""The gateway: the OpenAI wire, keys, routing, engines and the store."""
+"""Driftgate's gateway: an OpenAI-compatible front for fine-tuned models."""
+
+from gateway import compiled
 
 __version__ = "0.1.0"
+compiled.use(__path__)

@@ -30,9 +30,11 @@ class Connection(Protocol):
     @property
     def draining(self) -> bool: ...
 
+    @property
+    def date_line(self) -> bytes: ...
+
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
-    def date_header(self) -> bytes: ...
     def answered(self, call: "Call") -> None: ...
 
 
@@ -118,7 +120,7 @@ class Call:
             return
         if isinstance(error, BodyTooLarge | RequestTimeout):
             self.keep_alive = False  # the rest of the body is not read
-        lines = b"".join(b"%b: %b\r\n" % header for header in error.headers())
+        lines = _lines(error.headers())
         body = error.body()
         head = b"content-type: application/json\r\ncontent-length: %d\r\n%b" % (len(body), lines)
         self._write(self._head(error.status, head) + body)
@@ -131,26 +133,19 @@ class Call:
 
     def _head(self, status: int, lines: bytes) -> bytes:
         self.begun = True
-        head = [
-            _STATUS_LINES[status],
-            self._connection.date_header(),
-            lines,
-            b"x-request-id: %b\r\n" % self.request_id,
-        ]
-        if self.release:
-            head.append(
-                b"x-driftgate-release: %b\r\nx-driftgate-overhead-ms: %.3f\r\n"
-                % (self.release, self.overhead_s * 1000)
-            )
-        for name, value in self.limits:
-            head.append(b"%b: %b\r\n" % (name, value))
-        head.append(b"\r\n" if self._stays() else b"connection: close\r\n\r\n")
-        return b"".join(head)
-
-    def _stays(self) -> bool:
         if self._connection.draining:
             self.keep_alive = False
-        return self.keep_alive
+        head = b"%b%b%bx-request-id: %b\r\n" % (
+            _STATUS_LINES[status], self._connection.date_line, lines, self.request_id,
+        )  # fmt: skip
+        if self.release:
+            head += b"x-driftgate-release: %b\r\nx-driftgate-overhead-ms: %.3f\r\n" % (
+                self.release,
+                self.overhead_s * 1000,
+            )
+        if self.limits:
+            head += _lines(self.limits)
+        return head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
 
     def _write(self, data: bytes) -> None:
         if not self.left:
@@ -158,6 +153,10 @@ class Call:
 
     def _end(self) -> None:
         self._connection.answered(self)
+
+
+def _lines(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % (name, value) for name, value in headers])
 
 
 class _RandomIds:

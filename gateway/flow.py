@@ -66,16 +66,6 @@ class Deadlines:
         self._schedule(loop)
 
 
-class _Pause:
-    """Awaiting it hands control back to the socket's callback."""
-
-    def __await__(self) -> "Generator[_Pause, None, None]":
-        yield self
-
-
-_PAUSE = _Pause()
-
-
 class Flow:
     """One coroutine, resumed by `wake`.
 
@@ -124,21 +114,22 @@ class Flow:
         """Raise `error` where the coroutine waits."""
         if self._coroutine is None or self._running:
             return
-        self.deadline = _NEVER
         if self._future is not None:
             self._future.remove_done_callback(self._future_done)
             self._future = None
         self._step(error)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Wait to be woken.
+    def wait(self, timeout_s: float) -> "Flow":
+        """Return what is to be awaited until somebody wakes the flow.
 
         Raises:
-            TimeoutError: Nothing woke it for `timeout_s` seconds.
+            TimeoutError: Nothing woke it for `timeout_s` seconds; raised by awaiting it.
         """
         self.deadline = self.loop.time() + timeout_s
-        await _PAUSE
-        self.deadline = _NEVER
+        return self
+
+    def __await__(self) -> "Generator[Flow, None, None]":
+        yield self
 
     async def result_of(self, future: "asyncio.Future[T]", timeout_s: float) -> T:
         """Wait for a future for at most `timeout_s` seconds, then cancel it: TimeoutError."""
@@ -161,6 +152,7 @@ class Flow:
         try:
             while True:
                 self._again = False
+                self.deadline = _NEVER
                 if error is None:
                     awaited = coroutine.send(None)
                 else:
@@ -168,7 +160,7 @@ class Flow:
                 if awaited is None:  # `asyncio.sleep(0)`: let others run
                     self.loop.call_soon(self.wake)
                     return
-                if awaited is not _PAUSE:
+                if awaited is not self:
                     # What asyncio.Task does with a future that a coroutine hands up to it.
                     awaited._asyncio_future_blocking = False
                     self._future = awaited

@@ -1,7 +1,8 @@
 """What all client connections of one worker share: who answers, the limits, and the drain."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Protocol
 
 from gateway.call import Call
@@ -15,8 +16,8 @@ class Hot(Protocol):
     """What answers the hot calls: the relay."""
 
     @property
-    def paths(self) -> Collection[str]:
-        """The paths whose POST it answers."""
+    def urls(self) -> Mapping[bytes, str]:
+        """The paths whose POST it answers, by how they are spelt in a request."""
 
     def begin(self, call: Call) -> None:
         """Answer a call; it ends by the call's own methods."""
@@ -50,14 +51,17 @@ class Front:
     hot: Hot
     deadlines: Deadlines
     limits: ClientLimits
+    # What each answer looks at.
     draining: bool = False
+    date_line: bytes = b""
     connections: "set[Connection]" = field(default_factory=set)
     _next_sweep: float = 0.0
 
     def sweep(self, now: float) -> None:
-        """End what takes too long; call it often with the loop's time."""
+        """End what takes too long and look at the clock; call it often with the loop's time."""
         if now < self._next_sweep:
             return
         self._next_sweep = now + _SWEEP_S
+        self.date_line = b"date: %b\r\n" % formatdate(usegmt=True).encode()
         for connection in list(self.connections):
             connection.check(now)

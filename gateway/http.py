@@ -8,7 +8,7 @@ has the figures). Time limits are kept by one sweep over all connections instead
 import asyncio
 from collections import deque
 from typing import Any, cast
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import httptools
 from uvicorn.config import Config
@@ -64,6 +64,11 @@ class ClientConnection(HttpToolsProtocol):
     def draining(self) -> bool:
         """Whether the worker is about to stop."""
         return self._front.draining
+
+    @property
+    def date_line(self) -> bytes:
+        """The line of the `Date` header."""
+        return self._front.date_line
 
     # asyncio.Protocol
 
@@ -136,8 +141,8 @@ class ClientConnection(HttpToolsProtocol):
         if self._phase == _LINGER:
             return
         self._enter(_BODY)
-        path = self._path() if self.parser.get_method() == b"POST" else ""
-        if path not in self._front.hot.paths:
+        path = self._front.hot.urls.get(self.url) or self._spelt_otherwise()
+        if path is None or self.parser.get_method() != b"POST":
             headers, url, expect = self.headers, self.url, self.expect_100_continue
             super().on_message_begin()
             self.url, self.headers, self.expect_100_continue = url, headers, expect
@@ -200,11 +205,6 @@ class ClientConnection(HttpToolsProtocol):
         """Close at once: the client must see that its answer is not whole."""
         self.transport.abort()
 
-    def date_header(self) -> bytes:
-        """Return the line of the `Date` header."""
-        headers = self.server_state.default_headers  # set once a second by uvicorn
-        return b"date: %b\r\n" % headers[0][1] if headers else b""
-
     def answered(self, call: Call) -> None:
         """Go on after a hot call's answer."""
         self._answering = None
@@ -221,15 +221,21 @@ class ClientConnection(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self._waiting:
-            waiting = self._waiting.popleft()
-            if isinstance(waiting, Call):
-                self._begin(waiting)
-            else:
-                super()._start_asgi_task(*waiting)
+            # Not at once: a long pipeline of failing calls would nest as deep as it is long.
+            self.loop.call_soon(self._begin_next)
         elif self.draining:
-            self.transport.close()
+            self._close()
         elif self._phase == _ANSWER:
             self._enter(_IDLE)
+
+    def _begin_next(self) -> None:
+        if not self._waiting or self._answering is not None or self.transport.is_closing():
+            return
+        waiting = self._waiting.popleft()
+        if isinstance(waiting, Call):
+            self._begin(waiting)
+        else:
+            super()._start_asgi_task(*waiting)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if self._answering is not None or self._waiting:
@@ -243,7 +249,7 @@ class ClientConnection(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
         elif self._phase == _IDLE:
-            self.transport.close()
+            self._close()
 
     # time limits
 
@@ -262,14 +268,13 @@ class ClientConnection(HttpToolsProtocol):
 
     # parts
 
-    def _path(self) -> str:
-        url = self.url
-        if url.startswith(b"/") and b"%" not in url:
-            return url.partition(b"?")[0].decode("ascii", "replace")
+    def _spelt_otherwise(self) -> str | None:
+        """Return the hot path behind a URL with a query, escapes or a host, if it is one."""
         try:
-            return unquote((httptools.parse_url(url).path or b"").decode("ascii", "replace"))
+            path = unquote_to_bytes(httptools.parse_url(self.url).path or b"")
         except httptools.HttpParserInvalidURLError:
-            return ""
+            return None
+        return self._front.hot.urls.get(path)
 
     def _check_head(self, call: Call) -> None:
         length = call.content_length

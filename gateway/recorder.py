@@ -96,6 +96,8 @@ class Recorder:
         except StoreError as error:
             _log.warning("traffic log: %s; %s waits", error, file.name)
             return False
+        except FileNotFoundError:
+            pass  # somebody has cleared the folder
         except (OSError, ValueError) as error:
             _log.error("spool: %s; kept as %s.bad", error, file.name)
             self._metrics.dropped.inc()

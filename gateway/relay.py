@@ -8,8 +8,7 @@ the engine's work.
 import logging
 import time
 from dataclasses import dataclass
-
-import msgspec
+from typing import ClassVar
 
 from gateway import conversations, faults, sse, wire
 from gateway.admission import Admission
@@ -42,16 +41,26 @@ _MOST_ATTEMPTS = 3
 _PREFIX_BYTES = 1024
 
 
-class _Task(msgspec.Struct, gc=False):
-    """What the steps of one request hand on; a Struct since it is made for each."""
+class _Task:
+    """What the steps of one request hand on."""
 
-    call: Call
-    request: wire.InferenceRequest
-    route: Route
-    path: bytes
-    body: bytes
-    served: Served
-    frames: int = 0
+    __slots__ = ("body", "call", "frames", "path", "request", "route", "served")
+
+    def __init__(
+        self,
+        call: Call,
+        request: wire.InferenceRequest,
+        route: Route,
+        path: bytes,
+        served: Served,
+    ) -> None:
+        self.call = call
+        self.request = request
+        self.route = route
+        self.path = path
+        self.body = request.for_engine(route.release)
+        self.served = served
+        self.frames = 0
 
     def charge(self) -> int | None:
         """Return the tokens to settle: the engine's count, else what was delivered, or None."""
@@ -79,7 +88,7 @@ class Limits:
 class Relay:
     """Answers `POST /v1/{chat/completions,completions,responses}`."""
 
-    paths = OPERATIONS.keys()
+    urls: ClassVar = {path.encode(): path for path in OPERATIONS}
 
     def __init__(
         self,
@@ -158,7 +167,7 @@ class Relay:
                     created_at=time.time(),
                     conversation=conversation.hex() if conversation else None,
                 )
-                task = _Task(call, request, route, path, request.for_engine(route.release), served)
+                task = _Task(call, request, route, path, served)
                 await self._forward(task)
             finally:
                 self._gate.leave()

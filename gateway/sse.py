@@ -22,11 +22,6 @@ _USAGE = re.compile(rb'"usage":\s*\{')
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
 _ERROR = re.compile(rb'^(?:event: error\s*\n)?data:\s*\{\s*"error"')
 _ID = re.compile(rb'"id":\s*"([^"\\]{1,200})"')
-# A read that holds none of these carries answer text only.
-_MARKS = (
-    b"[DONE]", b'"error"', b"event: response.completed", b"event: response.incomplete",
-    b"event: response.failed",
-)  # fmt: skip
 # The Responses API has no [DONE]; these events end it.
 _LAST_EVENT = re.compile(rb"^event: response\.(completed|incomplete|failed)\b")
 
@@ -75,7 +70,7 @@ class FrameScanner:
             self._tail, whole = b"", data
         else:
             self._tail, whole = data[end:], data[:end]
-        if self.saw_token and self.completion_id is not None and _is_text_only(whole):
+        if self._only_text(whole):
             self.frames += whole.count(b"\n\n")
             return whole
         kept: list[bytes] = []
@@ -90,6 +85,22 @@ class FrameScanner:
         if not changed:
             return whole
         return b"".join(frame + b"\n\n" for frame in kept)
+
+    def _only_text(self, frames: bytes) -> bool:
+        """Return whether the frames carry nothing but more of the answer, as most reads do."""
+        if (
+            not self.saw_token
+            or self.completion_id is None
+            or b"[DONE]" in frames
+            or b'"error"' in frames
+            or b"event: " in frames
+        ):
+            return False
+        reasons = frames.count(b'"finish_reason"')
+        if reasons and reasons != frames.count(b'"finish_reason":null'):
+            return False
+        usages = frames.count(b'"usage"')
+        return not usages or usages == frames.count(b'"usage":null')
 
     @property
     def pending_bytes(self) -> int:
@@ -129,18 +140,6 @@ class FrameScanner:
         return error_frame(EngineFailed(self.error, code="engine_error"))
 
 
-def _is_text_only(frames: bytes) -> bool:
-    for mark in _MARKS:
-        if mark in frames:
-            return False
-    return _always_null(b'"finish_reason"', frames) and _always_null(b'"usage"', frames)
-
-
-def _always_null(name: bytes, frames: bytes) -> bool:
-    count = frames.count(name)
-    return not count or count == frames.count(name + b":null") + frames.count(name + b": null")
-
-
 def error_frame(error: GatewayError) -> bytes:
     """Return the frame (without its blank line) that tells an OpenAI client of an error."""
     return b"data: " + error.body()
@@ -177,5 +176,6 @@ def scan_id(document: bytes) -> str | None:
 
 def scan_finish(document: bytes) -> str | None:
     """Return the last finish reason in an answer."""
-    found = _FINISH.findall(document)
-    return found[-1].decode() if found else None
+    start = document.rfind(b'"finish_reason"')
+    match = _FINISH.match(document, start) if start >= 0 else None
+    return match[1].decode() if match else None

@@ -129,13 +129,6 @@ class _Connection(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    async def wait(self, flow: Flow, timeout_s: float) -> None:
-        """Wait until something arrives; raises UpstreamTimeout after `timeout_s` of silence."""
-        try:
-            await flow.wait(timeout_s)
-        except TimeoutError:
-            raise UpstreamTimeout(f"the engine was silent for {timeout_s:g} s") from None
-
     def _is_framed(self) -> bool:
         framing = (b"content-length", b"transfer-encoding")
         return any(name.lower() in framing for name, _ in self.headers)
@@ -184,7 +177,10 @@ class Exchange:
                 return b""
             if connection.error is not None:
                 raise connection.error
-            await connection.wait(self._flow, timeout_s)
+            try:
+                await self._flow.wait(timeout_s)
+            except TimeoutError:
+                raise _silent(timeout_s) from None
         chunks = connection.chunks
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         chunks.clear()
@@ -271,7 +267,10 @@ class Upstream:
                 while not connection.head_done:
                     if connection.error is not None:
                         raise connection.error
-                    await connection.wait(flow, head_timeout_s)
+                    try:
+                        await flow.wait(head_timeout_s)
+                    except TimeoutError:
+                        raise _silent(head_timeout_s) from None
             except ConnectionBroken:
                 connection.abort()
                 if reused and not connection.started:
@@ -324,3 +323,7 @@ class Upstream:
             reason = error or f"no connection within {timeout_s:g} s"
             raise ConnectFailed(f"cannot connect to {self.address}: {reason}") from error
         return connection
+
+
+def _silent(timeout_s: float) -> UpstreamTimeout:
+    return UpstreamTimeout(f"the engine was silent for {timeout_s:g} s")

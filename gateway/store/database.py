@@ -124,6 +124,8 @@ def _reason(error: Exception) -> str:
 def storable(value: Any) -> Any:
     r"""Replace NUL, which PostgreSQL has in no text, by U+FFFD; lone surrogates by `?`."""
     if isinstance(value, str):
+        if value.isascii() and "\x00" not in value:
+            return value
         return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
     if isinstance(value, dict):
         return {storable(k): storable(v) for k, v in value.items()}

@@ -1,7 +1,8 @@
 """The traffic log: one record per routed request."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,6 +74,15 @@ class TrafficRecord:
     conversation: str | None
 
 
+_NAMES = [field.name for field in fields(TrafficRecord)]
+_values = attrgetter(*_NAMES)
+
+
+def _row(record: TrafficRecord) -> dict[str, Any]:
+    # `dataclasses.asdict` copies every message and answer deeply: half of the recorder's time.
+    return dict(zip(_NAMES, _values(record), strict=True))
+
+
 class Traffic:
     """The traffic log in the store."""
 
@@ -90,7 +100,7 @@ class Traffic:
             for known in connection.scalars(query).all():
                 del by_id[known]
             if by_id:
-                rows = [storable(asdict(record)) for record in reversed(by_id.values())]
+                rows = [storable(_row(record)) for record in reversed(by_id.values())]
                 connection.execute(table.insert(), rows)
 
     def get(self, completion_id: str) -> TrafficRecord | None:
