@@ -142,47 +142,59 @@ class Relay:
             self.in_flight -= 1
 
     async def _serve(self, call: Call) -> None:
+        """Who calls, what is asked, may they, is there room."""
         operation, path, id_prefix = OPERATIONS[call.path]
         principal = self._keys.authenticate(call.authorization)
         self._keys.require(principal, "inference")
         request = wire.parse(operation, call.body)
         grant = await self._admit(principal, request)
         call.limits = grant.headers
-        task: _Task | None = None
         try:
             if not self._gate.enter():
                 await self._gate.wait(call.flow)
             try:
-                conversation, later = conversations.key_of(request, principal.key_prefix)
-                route = self._routes.resolve(request.model, conversation, later)
-                call.release = route.release.encode()
-                served = Served(
-                    operation=operation,
-                    body=call.body,
-                    stream=request.stream,
-                    completion_id=id_prefix + call.request_id.decode(),
-                    key_prefix=principal.key_prefix,
-                    alias=route.alias,
-                    release=route.release,
-                    created_at=time.time(),
-                    conversation=conversation.hex() if conversation else None,
-                )
-                task = _Task(call, request, route, path, served)
-                await self._forward(task)
+                await self._relay(call, request, principal, grant, path, id_prefix)
             finally:
                 self._gate.leave()
+        finally:
+            grant.settle(None)  # for what did not come so far; a second time does nothing
+
+    async def _relay(
+        self,
+        call: Call,
+        request: wire.InferenceRequest,
+        principal: Principal,
+        grant: Grant,
+        path: bytes,
+        id_prefix: str,
+    ) -> None:
+        """Which release, an answer from one of its engines, and the record of it."""
+        conversation, later = conversations.key_of(request, principal.key_prefix)
+        route = self._routes.resolve(request.model, conversation, later)
+        call.release = route.release.encode()
+        served = Served(
+            operation=request.operation,
+            body=call.body,
+            stream=request.stream,
+            completion_id=id_prefix + call.request_id.decode(),
+            key_prefix=principal.key_prefix,
+            alias=route.alias,
+            release=route.release,
+            created_at=time.time(),
+            conversation=conversation.hex() if conversation else None,
+        )
+        task = _Task(call, request, route, path, served)
+        try:
+            await self._forward(task)
         except ClientLeft:
-            if task is not None:
-                task.served.outcome, task.served.status = "cancelled", 499
+            served.outcome, served.status = "cancelled", 499
             raise
         except GatewayError as error:
-            if task is not None:
-                task.served.status = error.status
+            served.status = error.status
             raise
         finally:
-            grant.settle(task.charge() if task is not None else None)
-            if task is not None:
-                self._record(task)
+            grant.settle(task.charge())
+            self._record(task)
 
     async def _admit(self, principal: Principal, request: wire.InferenceRequest) -> Grant:
         """Reserve what the request may use at most, within the limits of its key."""
@@ -212,9 +224,9 @@ class Relay:
                 refused = isinstance(error, ConnectFailed)
                 link.breaker.failed(time.monotonic(), refused=refused)
                 failure = faults.translate(error)
-            except faults.Overloaded as error:
+            except faults.Overloaded as overloaded:
                 link.breaker.let_go()
-                failure = error.answer
+                failure = overloaded.answer
             except BaseException:
                 link.breaker.let_go()
                 raise

@@ -68,7 +68,7 @@ class ScriptedEngine:
             self._server = None
         for connection in list(self.connections):
             connection.abort()
-        while self.connections:
+        while self.connections:  # noqa: ASYNC110 - they leave in callbacks
             await asyncio.sleep(0.01)
 
     async def __aenter__(self) -> "ScriptedEngine":
@@ -182,7 +182,9 @@ class _Connection(asyncio.Protocol):
             self._send(document[: len(document) // 2])
             self.abort_soon()
 
-    async def _stream(self, request: dict[str, Any], words: list[str], pace: float, id: str) -> None:
+    async def _stream(
+        self, request: dict[str, Any], words: list[str], pace: float, id: str
+    ) -> None:
         self._send(b"HTTP/1.1 200 OK\r\n%b\r\n" % _SSE)
         self._frame(_event(id, [{"index": 0, "delta": {"role": "assistant", "content": ""}}]))
         for at, word in enumerate(words):

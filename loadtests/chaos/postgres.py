@@ -54,7 +54,7 @@ class Postgres:
 
     def create(self) -> None:
         """Make the cluster."""
-        command = [self._program("initdb"), "-D", self._home / "data", "-U", "driftgate",
+        command: list[str | Path] = [self._program("initdb"), "-D", self._home / "data", "-U", "driftgate",
                    "-A", "trust", "-N", "-E", "UTF8"]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, **self._options)
 

@@ -5,7 +5,6 @@ import contextlib
 import resource
 import time
 
-
 from loadtests.chaos import raw, records
 from loadtests.chaos.engine import ScriptedEngine
 from loadtests.chaos.raw import Answer
@@ -51,8 +50,9 @@ async def slow_loris(target: System) -> Score:
     during = [s.ended - s.started for s in load.samples
               if began <= s.started <= ended and not s.stream]  # fmt: skip
     closed = sum(s.verdict is Verdict.TOLD for s in slow)
+    slowest = max(during, default=0.0)
     notes = [f"{closed} of {_SLOW} slow connections got 408 and were closed",
-             f"whole answers to others meanwhile: {max(during, default=0.0):.2f} s at most"]  # fmt: skip
+             f"whole answers to others meanwhile: {slowest:.2f} s at most"]  # fmt: skip
     return tally("slow-loris, 200 connections", [*slow, *load.samples], recovered_s=recovered,
                  mistakes=wrong, notes=notes)  # fmt: skip
 
@@ -95,8 +95,8 @@ async def _one(running: Running) -> Sample:
             answer = await raw.receive(reader, 60.0)
     except OSError as error:
         answer = Answer(error=type(error).__name__)
-    error = "" if answer.whole else answer.error or "it ended early"
-    verdict, why = judge(answer.status, answer.body, asked, False, error)
+    failure = "" if answer.whole else answer.error or "it ended early"
+    verdict, why = judge(answer.status, answer.body, asked, False, failure)
     return Sample(verdict, started, time.monotonic(), status=answer.status, why=why)
 
 

@@ -1,4 +1,4 @@
-"""Clients that leave at every phase of a request: the engine is freed, and nothing is charged twice.
+"""Clients that leave at every phase of a request: the engine is freed, the charge is right.
 
 A key with limits asks, so that its slots and tokens are seen to come back.
 """
@@ -100,7 +100,7 @@ async def _until(engine: ScriptedEngine, running: int, within_s: float) -> bool:
     deadline = time.monotonic() + within_s
     while engine.running != running:
         if time.monotonic() > deadline:
-            while engine.running:  # the next one is not to be blamed
+            while engine.running:  # noqa: ASYNC110 - the next one is not to be blamed
                 await asyncio.sleep(0.05)
             return False
         await asyncio.sleep(0.002)

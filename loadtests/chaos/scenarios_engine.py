@@ -1,13 +1,15 @@
 """Engines that die, stall, talk nonsense or refuse: alone, and with a healthy one beside them."""
 
 import asyncio
+import contextlib
 import signal
 import time
+from collections.abc import AsyncIterator
 
 from loadtests.chaos import records
 from loadtests.chaos.engine import Mode, ScriptedEngine, processes
 from loadtests.chaos.score import Sample, Score, Verdict, tally
-from loadtests.chaos.targets import Limits, System
+from loadtests.chaos.targets import Limits, Running, System
 from loadtests.chaos.traffic import Load, with_failover
 
 _BEFORE_S = 1.0
@@ -88,20 +90,19 @@ async def errors_of_two(target: System) -> Score:
 
 
 async def _sick(target: System, mode: Mode) -> Score:
-    async with ScriptedEngine() as sick, ScriptedEngine() as well:
-        async with target.start([sick.url, well.url]) as running:
-            async with Load(running) as load:
-                await asyncio.sleep(_BEFORE_S)
-                sick.mode = mode
-                fault, served = time.monotonic(), sick.served
-                recovered = await load.good(fault)
-                await asyncio.sleep(3.0)
-                asked = sick.served - served
-                sick.mode, healed, served = Mode.GOOD, time.monotonic(), sick.served
-                returned = await _served_again(sick, served)
-                await asyncio.sleep(0.5)
-            samples = with_failover(load.samples)
-            wrong = await records.mistakes(running, load.samples)
+    async with _pair(target) as (sick, running):
+        async with Load(running) as load:
+            await asyncio.sleep(_BEFORE_S)
+            sick.mode = mode
+            fault, served = time.monotonic(), sick.served
+            recovered = await load.good(fault)
+            await asyncio.sleep(3.0)
+            asked = sick.served - served
+            sick.mode, healed, served = Mode.GOOD, time.monotonic(), sick.served
+            returned = await _served_again(sick, served)
+            await asyncio.sleep(0.5)
+        samples = with_failover(load.samples)
+        wrong = await records.mistakes(running, load.samples)
     notes = [f"the sick engine was asked {asked} times in 3 s", _return(returned, healed)]
     return tally(f"engine answers {mode}, of two", samples, recovered_s=recovered,
                  mistakes=wrong, notes=notes)  # fmt: skip
@@ -109,20 +110,19 @@ async def _sick(target: System, mode: Mode) -> Score:
 
 async def refusing_of_two(target: System) -> Score:
     """One of two engines closes its connections and refuses new ones for 3 s."""
-    async with ScriptedEngine() as sick, ScriptedEngine() as well:
-        async with target.start([sick.url, well.url]) as running:
-            async with Load(running) as load:
-                await asyncio.sleep(_BEFORE_S)
-                fault = time.monotonic()
-                await sick.refuse()
-                recovered = await load.good(fault)
-                await asyncio.sleep(3.0)
-                await sick.listen()
-                healed, served = time.monotonic(), sick.served
-                returned = await _served_again(sick, served)
-                await asyncio.sleep(0.5)
-            samples = with_failover(load.samples)
-            wrong = await records.mistakes(running, load.samples)
+    async with _pair(target) as (sick, running):
+        async with Load(running) as load:
+            await asyncio.sleep(_BEFORE_S)
+            fault = time.monotonic()
+            await sick.refuse()
+            recovered = await load.good(fault)
+            await asyncio.sleep(3.0)
+            await sick.listen()
+            healed, served = time.monotonic(), sick.served
+            returned = await _served_again(sick, served)
+            await asyncio.sleep(0.5)
+        samples = with_failover(load.samples)
+        wrong = await records.mistakes(running, load.samples)
     return tally("engine refuses connections, of two", samples, recovered_s=recovered,
                  mistakes=wrong, notes=[_return(returned, healed)])  # fmt: skip
 
@@ -142,7 +142,20 @@ async def refusing_alone(target: System) -> Score:
                  mistakes=wrong)  # fmt: skip
 
 
-async def _served_again(engine: ScriptedEngine, served: int, within_s: float = 20.0) -> float | None:
+@contextlib.asynccontextmanager
+async def _pair(target: System) -> AsyncIterator[tuple[ScriptedEngine, Running]]:
+    """Run a gateway over two engines; gives the one that is to fall ill."""
+    async with (
+        ScriptedEngine() as sick,
+        ScriptedEngine() as well,
+        target.start([sick.url, well.url]) as running,
+    ):
+        yield sick, running
+
+
+async def _served_again(
+    engine: ScriptedEngine, served: int, within_s: float = 20.0
+) -> float | None:
     """Return when the engine was given work again."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:

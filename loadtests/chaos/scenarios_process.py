@@ -45,14 +45,14 @@ async def rolling_restart(target: System) -> Score:
 
 
 async def drain(target: System) -> Score:
-    """SIGTERM: a load balancer that sees "not ready" sends no more; what it has sent is answered."""
+    """SIGTERM: a balancer that sees "not ready" sends no more; what it has sent is answered."""
     limits = Limits(more={"drain_delay_s": "1"})
     async with ScriptedEngine() as engine, target.start([engine.url], limits) as running:
         async with Load(running) as load:
             await asyncio.sleep(1.5)
             stopped = time.monotonic()
             os.kill(running.pid, signal.SIGTERM)
-            while await _is_ready(running):
+            while await _is_ready(running):  # noqa: ASYNC110 - it is asked
                 await asyncio.sleep(0.1)
             await asyncio.sleep(0.2)  # so long a balancer may take to act
         took = time.monotonic() - stopped

@@ -104,5 +104,5 @@ def tally(
         wrong=counts[Verdict.WRONG] + len(mistakes),
         recovered_s=recovered_s,
         notes=list(notes),
-        problems=[f"{count} × {reason}" for reason, count in reasons.most_common()],
+        problems=[f"{count} times {reason}" for reason, count in reasons.most_common()],
     )

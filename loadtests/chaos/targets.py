@@ -26,7 +26,7 @@ from gateway.store.keys import SCOPES, Keys
 from gateway.store.releases import Release, Releases, Target
 from loadtests.bench import install, peers
 from loadtests.bench.driftgate import Driftgate as BenchDriftgate
-from loadtests.bench.process import ROOT, StartFailed, clean_environment, free_port, running
+from loadtests.bench.process import clean_environment, free_port, running
 from loadtests.chaos.engine import MODEL
 
 _ALIAS = "production"  # what readiness is about
@@ -82,7 +82,14 @@ class Running:
         below = first.children(recursive=True)
         if self.database is None:
             return [first, *below]
-        return [process for process in below if "gateway.worker" in process.cmdline()]
+        return [process for process in below if _is_worker(process)]
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return "gateway.worker" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 class System(Protocol):
@@ -124,7 +131,9 @@ class Driftgate:
 
     @contextlib.asynccontextmanager
     async def start(
-        self, engines: Sequence[str], limits: Limits = Limits()  # noqa: B008 - frozen
+        self,
+        engines: Sequence[str],
+        limits: Limits = Limits(),
     ) -> AsyncIterator[Running]:
         """Run it in a folder of its own."""
         with _home() as home:
@@ -148,11 +157,11 @@ class Driftgate:
                 chosen = {f"DRIFTGATE_{name.upper()}": value for name, value in settings.items()}
                 process = running(
                     [sys.executable, "-m", "gateway.cli", "gateway"],
-                    lambda: _is_up(f"{url}/health/ready"),
+                    lambda: is_up(f"{url}/health/ready"),
                     home / "gateway.log",
                     environment=outside | chosen,
                 )
-                async with _in_thread(process) as pid:
+                async with in_thread(process) as pid:
                     headers = {"authorization": f"Bearer {key}"}
                     log = home / "gateway.log"
                     yield Running(self.name, url, headers, _ALIAS, pid, home, log, database)
@@ -174,7 +183,9 @@ class LiteLLM:
 
     @contextlib.asynccontextmanager
     async def start(
-        self, engines: Sequence[str], limits: Limits = Limits()  # noqa: B008 - frozen
+        self,
+        engines: Sequence[str],
+        limits: Limits = Limits(),
     ) -> AsyncIterator[Running]:
         """Install it if need be, and run it."""
         peers.LiteLLM().install()
@@ -192,10 +203,10 @@ class LiteLLM:
                 home, LITELLM_LOCAL_MODEL_COST_MAP="True", LITELLM_LOG="WARNING"
             )
             process = running(
-                command, lambda: _is_up(f"{url}/health/liveliness"), log,
+                command, lambda: is_up(f"{url}/health/liveliness"), log,
                 environment=environment, timeout_s=120.0,
             )  # fmt: skip
-            async with _in_thread(process) as pid:
+            async with in_thread(process) as pid:
                 yield Running(self.name, url, headers, MODEL, pid, home, log)
 
     def _config(self, engines: Sequence[str], limits: Limits) -> dict[str, Any]:
@@ -224,7 +235,7 @@ class LiteLLM:
 
 
 @contextlib.asynccontextmanager
-async def _in_thread(process: contextlib.AbstractContextManager[int]) -> AsyncIterator[int]:
+async def in_thread(process: contextlib.AbstractContextManager[int]) -> AsyncIterator[int]:
     """Enter and leave what blocks, while engines in this process go on answering."""
     pid = await asyncio.to_thread(process.__enter__)
     try:
@@ -233,7 +244,8 @@ async def _in_thread(process: contextlib.AbstractContextManager[int]) -> AsyncIt
         await asyncio.to_thread(process.__exit__, None, None, None)
 
 
-def _is_up(url: str) -> bool:
+def is_up(url: str) -> bool:
+    """Return whether a URL answers well now."""
     try:
         return httpx.get(url, timeout=5).is_success
     except httpx.TransportError:
@@ -253,6 +265,3 @@ def _fill(database: Database, engines: Sequence[str]) -> str:
                    time.time())
         )  # fmt: skip
     return key
-
-
-
