@@ -18,7 +18,7 @@ STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(L
 FAST := not engine and not services and not browser and not train and not chaos
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test check format services lock reference clean
+.PHONY: help setup compile serve test check bench chaos format services lock reference clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
@@ -33,10 +33,13 @@ $(STAMP):
 	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation -e .
 	@rm -f $(VENV)/.driftgate-* && touch $(STAMP)
 
-serve: setup ## Set up what is missing and serve on port 8080
+compile: setup ## Build the hot path as machine code, where there is a C compiler
+	@$(VENV)/bin/python scripts/compile.py
+
+serve: compile ## Set up what is missing and serve on port 8080
 	@exec $(VENV)/bin/driftgate serve
 
-test: setup services ## Run every test: real vLLM, PostgreSQL, Prometheus
+test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Prometheus, faults
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
@@ -49,6 +52,12 @@ check: setup ## Format, lint, types, import contracts, fast tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/pytest -m "$(FAST)"
+
+bench: compile services ## Measure the hop beside other gateways, into loadtests/results (25 min)
+	$(VENV)/bin/python -m loadtests.bench $(BENCH)
+
+chaos: compile services ## Inject faults and print the scorecard, into loadtests/results
+	$(VENV)/bin/python -m loadtests.chaos $(CHAOS)
 
 format: setup ## Format the code
 	$(VENV)/bin/ruff format .

@@ -221,8 +221,13 @@ class Relay:
             try:
                 await self._ask(task, link)
             except UpstreamError as error:
-                refused = isinstance(error, ConnectFailed)
-                link.breaker.failed(time.monotonic(), refused=refused)
+                if isinstance(error, ConnectFailed):
+                    link.breaker.failed(time.monotonic(), refused=True)
+                elif self._routes.pick(route.release, tried) is not None:
+                    link.breaker.failed(time.monotonic())
+                else:
+                    # Requests may be at fault as well: the only engine is not closed for them.
+                    link.breaker.let_go()
                 failure = faults.translate(error)
             except faults.Overloaded as overloaded:
                 link.breaker.let_go()

@@ -168,7 +168,9 @@ class Routes:
     def unavailable(self, model: str) -> Unavailable:
         """Return the error of a model without a ready engine, with the time until the next try."""
         now = time.monotonic()
-        waits = [k.breaker.opens_in(now) for k in self._links.values()]
+        releases = {share.route.release for share in self._live.get(model, ())} or {model}
+        links = [link for release in releases for link in self._by_release.get(release, ())]
+        waits = [link.breaker.opens_in(now) for link in links]
         wait = math.ceil(min((w for w in waits if w), default=_RETRY_AFTER_S))
         return Unavailable(
             f"No engine of `{model}` is ready. Try again in {wait} s.",

@@ -21,6 +21,7 @@ from gateway.settings import Settings
 _BACKLOG = 4096
 _FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.2, 10.0, 10.0
 _START_WITHIN_S = 60.0
+_FINISH_S = 8.0
 _WORKER, _RECORDER = "gateway.worker", "gateway.recorder"
 
 
@@ -36,7 +37,7 @@ def serve(settings: Settings) -> int:
     folder.mkdir(parents=True, mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     try:
-        asyncio.run(_Supervisor(folder).run(listeners))
+        asyncio.run(_Supervisor(folder, _stop_within_s(settings)).run(listeners))
     finally:
         for listener in listeners:
             listener.close()
@@ -92,13 +93,14 @@ def _listening(listeners: list[socket.socket]) -> list[socket.socket]:
 
 
 class _Supervisor:
-    def __init__(self, metrics: Path) -> None:
+    def __init__(self, metrics: Path, stop_within_s: float) -> None:
         self._metrics = metrics
+        self._stop_within_s = stop_within_s
         self._stop = asyncio.Event()
         self._reload = asyncio.Condition()
         self._generation = 0
         self._one_at_a_time = asyncio.Lock()
-        self._retiring: set[asyncio.Task[int]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def run(self, listeners: list[socket.socket]) -> None:
         loop = asyncio.get_running_loop()
@@ -138,7 +140,7 @@ class _Supervisor:
             changed.cancel()
             if stop.is_set():
                 _terminate(process)
-                await ended
+                await self._gone(process, ended)
                 return
             if changed.done() and not ended.done():
                 generation = self._generation
@@ -197,15 +199,30 @@ class _Supervisor:
                 ended.cancel()
                 return old
         _terminate(old)
-        self._retiring.add(ended)
-        ended.add_done_callback(self._retiring.discard)
-        ended.add_done_callback(lambda _: self._forget_gauges(old.pid))
+        retiring = asyncio.create_task(self._gone(old, ended))
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
         return new
+
+    async def _gone(self, process: Process, ended: "asyncio.Task[int]") -> None:
+        """Wait for a process that was told to end, and kill it where it hangs."""
+        await asyncio.wait({ended}, timeout=self._stop_within_s)
+        if not ended.done():
+            _say(f"process {process.pid} did not stop in {self._stop_within_s:g} s; it is killed")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await ended
+        self._forget_gauges(process.pid)
 
     def _forget_gauges(self, pid: int) -> None:
         """Drop a dead process's live gauges, as prometheus_client's `mark_process_dead` does."""
         for file in self._metrics.glob(f"gauge_live*_{pid}.db"):
             file.unlink(missing_ok=True)
+
+
+def _stop_within_s(settings: Settings) -> float:
+    """Return how long a process may take to end; a thread may hang in a store that is stalled."""
+    return settings.drain_delay_s + settings.drain_timeout_s + _FINISH_S
 
 
 async def _begun(ready: int) -> bool:

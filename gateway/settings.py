@@ -1,4 +1,4 @@
-"""Every setting of the gateway, read once at the edge from `DRIFTGATE_*` variables.
+"""Every setting of the gateway, read once at the edge: `DRIFTGATE_*` variables or `driftgate.env`.
 
 Nothing below the composition roots (`app`, `server`, `commands`) reads the environment.
 """
@@ -19,7 +19,9 @@ _SOCKET_DIR_LIMIT = 80
 class Settings(BaseSettings):
     """The gateway's configuration; a field `x` is the environment variable `DRIFTGATE_X`."""
 
-    model_config = SettingsConfigDict(env_prefix="DRIFTGATE_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
+    )
 
     home: Path = Field(
         Path(".driftgate"), description="Folder of the database, models, logs and sockets."

@@ -80,7 +80,7 @@ class Stack:
             "gateway",
             _driftgate("gateway"),
             logs / "gateway.log",
-            settings.drain_timeout_s + 5,
+            settings.drain_delay_s + settings.drain_timeout_s + 15,
         )
         self._retrieval: Service | None = None
         self._socket: Path | None = None

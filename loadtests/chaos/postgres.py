@@ -54,8 +54,8 @@ class Postgres:
 
     def create(self) -> None:
         """Make the cluster."""
-        command: list[str | Path] = [self._program("initdb"), "-D", self._home / "data", "-U", "driftgate",
-                   "-A", "trust", "-N", "-E", "UTF8"]  # fmt: skip
+        options = ["-U", "driftgate", "-A", "trust", "-N", "-E", "UTF8"]
+        command = [str(self._program("initdb")), "-D", str(self._home / "data"), *options]
         subprocess.run(command, check=True, capture_output=True, **self._options)
 
     def start(self) -> None:

@@ -7,7 +7,8 @@ import time
 from collections.abc import AsyncIterator
 
 from loadtests.chaos import records
-from loadtests.chaos.engine import Mode, ScriptedEngine, processes
+from loadtests.chaos.engine import Mode, ScriptedEngine
+from loadtests.chaos.engine_process import processes
 from loadtests.chaos.score import Sample, Score, Verdict, tally
 from loadtests.chaos.targets import Limits, Running, System
 from loadtests.chaos.traffic import Load, with_failover

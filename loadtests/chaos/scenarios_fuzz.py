@@ -104,7 +104,7 @@ async def _send(running: Running, shapes: list[Shape], found: _Found) -> None:
 
 async def _one(running: Running, shape: Shape, found: _Found) -> None:
     started = time.monotonic()
-    answers = _Answers()
+    answers = _Answers(headless=shape.data.startswith(b"HEAD"))
     try:
         reader, writer = await asyncio.open_connection(*running.address)
         try:
@@ -127,8 +127,9 @@ async def _one(running: Running, shape: Shape, found: _Found) -> None:
 class _Answers:
     """All answers that one connection got: a mutation may hold more than one request."""
 
-    def __init__(self) -> None:
+    def __init__(self, headless: bool) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._headless = headless  # the answer to HEAD announces a body that does not come
         self.statuses: list[int] = []
         self.error = ""
         self.done = False
@@ -136,6 +137,7 @@ class _Answers:
     def on_headers_complete(self) -> None:
         if self._parser.get_status_code() >= 200:
             self.statuses.append(self._parser.get_status_code())
+            self.done = self._headless
 
     def on_message_complete(self) -> None:
         self.done = bool(self.statuses)
@@ -151,8 +153,7 @@ class _Answers:
         except TimeoutError:
             self.error = "nothing came"
         except httptools.HttpParserError as error:
-            # The answer to HEAD announces a body that does not come: the next one follows it.
-            self.error = "" if self.statuses else f"not HTTP: {error}"
+            self.error = f"not HTTP: {error}"
 
 
 def _judge(shape: Shape, answers: _Answers) -> tuple[Verdict, str]:

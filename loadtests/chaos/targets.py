@@ -29,6 +29,7 @@ from loadtests.bench.driftgate import Driftgate as BenchDriftgate
 from loadtests.bench.process import clean_environment, free_port, running
 from loadtests.chaos.engine import MODEL
 
+_WARM_UP = 20
 _ALIAS = "production"  # what readiness is about
 
 
@@ -207,7 +208,16 @@ class LiteLLM:
                 environment=environment, timeout_s=120.0,
             )  # fmt: skip
             async with in_thread(process) as pid:
+                await asyncio.to_thread(self._warm_up, url, headers)
                 yield Running(self.name, url, headers, MODEL, pid, home, log)
+
+    def _warm_up(self, url: str, headers: Mapping[str, str]) -> None:
+        """Send what loads the rest of it: its first answers take seconds."""
+        with httpx.Client(base_url=url, headers=headers, timeout=30) as client:
+            for at in range(_WARM_UP):
+                messages = [{"role": "user", "content": "one two"}]
+                body = {"model": MODEL, "messages": messages, "stream": at % 2 == 0}
+                client.post(peers.PATH, json=body)
 
     def _config(self, engines: Sequence[str], limits: Limits) -> dict[str, Any]:
         deployments = [
