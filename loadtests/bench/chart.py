@@ -1,20 +1,19 @@
-"""Draws `bench.png`: three panels of bars on logarithmic axes, with Pillow alone."""
+"""Draws `bench.png`: added latency, requests and streams per second of each system."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from loadtests.bench.goals import ADDED, RATE, STREAMS
 from loadtests.bench.results import Results
 from loadtests.bench.summary import Measure, Spread
 
-_SCALE = 2  # pixels per unit: sharp on dense screens
-_WIDTH, _LABELS, _VALUES, _MARGIN = 960, 130, 100, 24
-_BAR, _GAP, _TITLE, _BETWEEN = 20, 8, 46, 22
-_INK, _FAINT, _OTHERS, _OURS = "#1f2430", "#7b8190", "#aab2c0", "#1a7f6b"
+_OURS, _OTHERS, _INK = "#1a7f6b", "#aab2c0", "#1f2430"
 
 
 @dataclass(frozen=True)
@@ -29,109 +28,63 @@ class _Panel:
 
 _PANELS = (
     _Panel(
-        "Added latency, p50 at 1 connection (ms, log scale, less is better)",
-        ADDED,
-        1000,
-        2,
-        True,
-        ["direct"],
+        "Added latency, p50 at 1 connection (ms; less is better)", ADDED, 1000, 2, True, ["direct"]
     ),
-    _Panel("Requests per second at 32 connections (log scale, more is better)", RATE, 1, 0, False),
-    _Panel(
-        "Streams of 35 frames per second at 32 connections (log scale, more is better)",
-        STREAMS,
-        1,
-        0,
-        False,
-    ),
-)
+    _Panel("Requests per second at 32 connections (more is better)", RATE, 1, 0, False),
+    _Panel("Streams of 35 frames per second at 32 connections (more is better)", STREAMS, 1, 0,
+           False),
+)  # fmt: skip
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw the chart of what has been measured."""
+    """Draw the chart of what has been measured; bars are medians, lines smallest to largest."""
     panels = [(panel, _bars(panel, results)) for panel in _PANELS]
-    height = 2 * _MARGIN + sum(_height(bars) for _, bars in panels) + _BETWEEN * (len(panels) - 1)
-    image = Image.new("RGB", (_WIDTH * _SCALE, height * _SCALE), "white")
-    canvas = ImageDraw.Draw(image)
-    top = _MARGIN
-    for panel, bars in panels:
-        _draw_panel(canvas, top, panel, bars)
-        top += _height(bars) + _BETWEEN
-    image.save(path, optimize=True)
+    heights = [max(1, len(bars)) + 1.5 for _, bars in panels]
+    with mpl.rc_context({"font.size": 10, "text.color": _INK, "axes.edgecolor": "#e4e7ec"}):
+        figure = Figure(figsize=(9, 0.3 * sum(heights)), layout="constrained")
+        axes = figure.subplots(len(panels), 1, height_ratios=heights)
+        for (panel, bars), each in zip(panels, axes, strict=True):
+            _draw_panel(each, panel, bars)
+        figure.savefig(path, dpi=160)
 
 
-def _bars(panel: _Panel, results: Results) -> dict[str, Spread]:
+def _bars(panel: _Panel, results: Results) -> list[tuple[str, Spread]]:
     """Return the systems that have a value above 0, the best first."""
-    found = {
-        name: spread
+    found = [
+        (name, spread)
         for name in results.systems
         if name not in panel.skip
         and (spread := panel.measure(results, name)) is not None
         and spread.median > 0
-    }
-    order = sorted(found, key=lambda name: found[name].median, reverse=not panel.best_first)
-    return {name: found[name] for name in order}
+    ]
+    return sorted(found, key=lambda bar: bar[1].median, reverse=not panel.best_first)
 
 
-def _height(bars: Mapping[str, Spread]) -> int:
-    return _TITLE + max(1, len(bars)) * (_BAR + _GAP)
-
-
-def _draw_panel(
-    canvas: ImageDraw.ImageDraw, top: int, panel: _Panel, bars: Mapping[str, Spread]
-) -> None:
-    _text(canvas, _MARGIN, top + 10, panel.title, 17, _INK)
-    first = top + _TITLE
+def _draw_panel(axes: Axes, panel: _Panel, bars: Sequence[tuple[str, Spread]]) -> None:
+    axes.set_title(panel.title, loc="left", fontweight="bold")
     if not bars:
-        _text(canvas, _MARGIN, first + _BAR / 2, "not measured", 14, _FAINT)
+        axes.text(0, 0.5, "not measured", transform=axes.transAxes)
+        axes.set_axis_off()
         return
-    low = 10 ** math.floor(math.log10(min(bar.median for bar in bars.values()) * 0.7))
-    high = max(bar.high for bar in bars.values())
-    left, right = _MARGIN + _LABELS, _WIDTH - _MARGIN - _VALUES
-
-    def across(value: float) -> float:
-        return left + (right - left) * math.log(max(value, low) / low) / math.log(high / low)
-
-    bottom = first + len(bars) * (_BAR + _GAP) - _GAP
-    for power in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1):
-        x = across(10.0**power)
-        _line(canvas, x, first - 4, x, bottom + 4, "#e4e7ec", 1)
-        tick = 10.0**power / panel.unit
-        _text(canvas, x, first - 12, f"{tick:,.10g}", 11, _FAINT, "mm")
-    for index, (name, bar) in enumerate(bars.items()):
-        y = first + index * (_BAR + _GAP)
-        colour = _OURS if name.startswith("driftgate") else _OTHERS
-        middle = y + _BAR / 2
-        _text(canvas, left - 10, middle, name, 14, _INK, "rm")
-        box = [left, y, across(bar.median), y + _BAR]
-        canvas.rectangle([_SCALE * value for value in box], fill=colour)
-        _line(canvas, across(bar.low), middle, across(bar.high), middle, _INK, 1)
-        value = f"{bar.median / panel.unit:,.{panel.digits}f}"
-        mark = f"{value} (errors)" if bar.problem else value
-        _text(canvas, across(bar.high) + 8, middle, mark, 14, _INK, "lm")
-
-
-def _text(
-    canvas: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    text: str,
-    size: int,
-    colour: str,
-    anchor: str = "lm",
-) -> None:
-    font = ImageFont.load_default(size * _SCALE)
-    canvas.text((x * _SCALE, y * _SCALE), text, fill=colour, font=font, anchor=anchor)
-
-
-def _line(
-    canvas: ImageDraw.ImageDraw,
-    x: float,
-    y: float,
-    to_x: float,
-    to_y: float,
-    colour: str,
-    width: int,
-) -> None:
-    ends = [x * _SCALE, y * _SCALE, to_x * _SCALE, to_y * _SCALE]
-    canvas.line(ends, fill=colour, width=width * _SCALE)
+    names = [name for name, _ in bars]
+    values = [spread.median / panel.unit for _, spread in bars]
+    spreads: Any = [
+        [(spread.median - spread.low) / panel.unit for _, spread in bars],
+        [(spread.high - spread.median) / panel.unit for _, spread in bars],
+    ]
+    colours = [_OURS if name.startswith("driftgate") else _OTHERS for name in names]
+    drawn = axes.barh(names, values, color=colours, xerr=spreads, ecolor=_INK, height=0.7)
+    labels = [
+        f"{value:,.{panel.digits}f}" + (" (errors)" if spread.problem else "")
+        for value, (_, spread) in zip(values, bars, strict=True)
+    ]
+    axes.bar_label(drawn, labels, padding=6)
+    axes.set_xscale("log")
+    axes.set_xlim(min(values) / 2, max(spread.high for _, spread in bars) / panel.unit * 2.5)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+    axes.tick_params(length=0)
+    axes.minorticks_off()
+    axes.grid(axis="x", color="#e4e7ec")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""Driftgate as a system under test: keys checked, traffic recorded in SQLite, nothing switched off.
+"""Driftgate as a system under test: keys, limits, metrics and traffic records in SQLite, all on.
 
 The store is made as `driftgate serve` makes it, with one release whose engine is the mock.
 """
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import __version__
+from gateway import __version__, compiled
 from gateway.store.database import Database
 from gateway.store.engines import Engine, Engines, EngineState
-from gateway.store.keys import Keys
+from gateway.store.keys import KeyLimits, Keys
 from gateway.store.releases import Release, Releases, Target
 from loadtests.bench.peers import Mock, Running, answers
 from loadtests.bench.process import ROOT, free_port, running
@@ -40,13 +40,14 @@ class Driftgate:
 
     @property
     def version(self) -> str:
-        return f"{__version__} ({_commit()})"
+        how = "compiled" if compiled.is_used() else "interpreted"
+        return f"{__version__} ({_commit()}), {how}"
 
     @property
     def note(self) -> str:
         upstream = "Unix socket" if self.unix_socket else "TCP"
         many = "1 worker" if self.workers == 1 else f"{self.workers} workers"
-        return f"{many}, upstream over {upstream}; API key, traffic records with texts in SQLite"
+        return f"{many}, upstream over {upstream}; key with limits, traffic records with texts"
 
     def install(self) -> None:
         """Nothing: it is here."""
@@ -80,7 +81,13 @@ def _fill(store: Path, engine: str) -> str:
     database = Database(f"sqlite:///{store}")
     try:
         database.migrate()
-        _, key = Keys(database).create("bench", ["inference"])
+        # High enough to refuse nothing, so that every request is reserved and settled.
+        limits = KeyLimits(
+            requests_per_minute=100_000_000,
+            tokens_per_minute=100_000_000_000,
+            max_concurrency=10_000,
+        )
+        _, key = Keys(database).create("bench", ["inference"], limits)
         releases = Releases(database)
         releases.register(Release(_RELEASE, "bench-model", "mock", "", {}, time.time()))
         releases.point(_ALIAS, [Target(_RELEASE, 1.0, "live")])

@@ -18,10 +18,12 @@ from rich.console import Console
 from loadtests.bench.process import ROOT, StartFailed
 from loadtests.bench.results import machine
 from loadtests.chaos import scorecard
+from loadtests.chaos.driftgate import Driftgate
+from loadtests.chaos.litellm import LiteLLM
 from loadtests.chaos.scenarios import ALL, Scenario, name
 from loadtests.chaos.score import Score, skipped
 from loadtests.chaos.scorecard import Card, Report
-from loadtests.chaos.targets import Driftgate, LiteLLM, System
+from loadtests.chaos.targets import System
 
 _SYSTEMS: tuple[System, ...] = (Driftgate(), LiteLLM())
 

@@ -11,7 +11,7 @@ import httpx
 from loadtests.chaos import records
 from loadtests.chaos.engine import ScriptedEngine
 from loadtests.chaos.score import Sample, Score, Verdict, skipped, tally
-from loadtests.chaos.targets import Driftgate, Limits, Running, System
+from loadtests.chaos.targets import Limits, Running, System
 from loadtests.chaos.traffic import Load
 
 _RELOADS = 3
@@ -21,7 +21,7 @@ _WITHIN_S = 30.0
 async def rolling_restart(target: System) -> Score:
     """SIGHUP three times: every worker is replaced while requests are under way."""
     fault = f"{_RELOADS} rolling restarts under load"
-    if not isinstance(target, Driftgate):
+    if not target.has_store:
         return skipped(fault, "it has no restart without a gap")
     limits = Limits(more={"workers": "2", "drain_delay_s": "0.2"})
     async with ScriptedEngine() as engine, target.start([engine.url], limits) as running:

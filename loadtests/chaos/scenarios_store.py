@@ -20,7 +20,7 @@ from gateway.store.traffic import table
 from loadtests.chaos import postgres, records
 from loadtests.chaos.engine import ScriptedEngine
 from loadtests.chaos.score import Sample, Score, Verdict, skipped, tally
-from loadtests.chaos.targets import Driftgate, Limits, Running, System
+from loadtests.chaos.targets import Limits, Running, System
 from loadtests.chaos.traffic import Load
 
 _NO_STORE = "it is run without a store here"
@@ -36,7 +36,7 @@ _LOCK = (
 async def sqlite_locked(target: System) -> Score:
     """Another process holds SQLite's write lock for 3 s."""
     fault = "SQLite locked by another process for 3 s"
-    if not isinstance(target, Driftgate):
+    if not target.has_store:
         return skipped(fault, _NO_STORE)
     async with ScriptedEngine() as engine, target.start([engine.url]) as running:
         async with _two_loads(running) as (load, limited):
@@ -92,7 +92,7 @@ async def postgres_gone(target: System) -> Score:
 async def disk_full(target: System) -> Score:
     """The disk under the spool has no byte left for 2 s: records are dropped and counted."""
     fault = "disk full for the traffic log, 2 s"
-    if not isinstance(target, Driftgate):
+    if not target.has_store:
         return skipped(fault, _NO_STORE)
     if os.geteuid() == 0 and not _may_mount():
         return skipped(fault, "root here may not mount a file system")
@@ -104,7 +104,7 @@ async def disk_full(target: System) -> Score:
             over = time.monotonic()
             recovered = await load.good(over)
             await asyncio.sleep(1.0)
-        stored, dropped = await _settled(running, len(load.samples))
+        stored, dropped = await _settled(running, len(load.samples), load.began)
     wrong = []
     if stored + dropped != len(load.samples):
         wrong.append(f"{len(load.samples)} answers, {stored} records, {dropped} counted as dropped")
@@ -115,7 +115,7 @@ async def disk_full(target: System) -> Score:
 
 
 def _no_postgres(target: System) -> str:
-    return postgres.missing() if isinstance(target, Driftgate) else _NO_STORE
+    return postgres.missing() if target.has_store else _NO_STORE
 
 
 @contextlib.asynccontextmanager
@@ -134,7 +134,7 @@ async def _account(
 ) -> Score:
     """Wait for the records of every answer, and count."""
     samples = [*load.samples, *limited.samples]
-    stored, dropped = await _settled(running, len(samples))
+    stored, dropped = await _settled(running, len(samples), load.began)
     caught_up = time.monotonic() - over
     wrong = await records.mistakes(running, samples)
     if stored != len(samples):
@@ -150,20 +150,22 @@ async def _account(
     return tally(fault, samples, recovered_s=recovered, mistakes=wrong, notes=notes)
 
 
-async def _settled(running: Running, wanted: int, within_s: float = 20.0) -> tuple[int, int]:
-    """Wait until so many records are stored or dropped; returns both."""
+async def _settled(
+    running: Running, wanted: int, since: float, within_s: float = 20.0
+) -> tuple[int, int]:
+    """Wait until so many records since a moment are stored or dropped; returns both."""
     deadline = time.monotonic() + within_s
     while True:
-        stored = await asyncio.to_thread(_stored, running)
+        stored = await asyncio.to_thread(_stored, running, since)
         dropped = await asyncio.to_thread(_metric, running, "driftgate_records_dropped_total")
         if stored + dropped >= wanted or time.monotonic() > deadline:
             return stored, dropped
         await asyncio.sleep(0.1)
 
 
-def _stored(running: Running) -> int:
+def _stored(running: Running, since: float) -> int:
     with running.store().begin() as connection:
-        query = sa.select(sa.func.count()).select_from(table)
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.created_at >= since)
         return int(connection.execute(query).scalar_one())
 
 

@@ -142,6 +142,7 @@ class Load:
         self._tasks: list[asyncio.Task[None]] = []
         self.samples: list[Sample] = []
         self.open = 0
+        self.began = time.time()
 
     async def __aenter__(self) -> Self:
         self._tasks = [asyncio.create_task(self._ask(at)) for at in range(self._count)]
