@@ -137,6 +137,13 @@ class ClientConnection(HttpToolsProtocol):
         if self._phase == _IDLE:
             self._enter(_HEAD)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # uvicorn's own, here to be compiled: it is called for each header of each request.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+
     def on_headers_complete(self) -> None:
         if self._phase == _LINGER:
             return

@@ -139,9 +139,11 @@ def _most_tokens(head: _Head) -> int | None:
     limit = head.max_completion_tokens
     if limit is None:
         limit = head.max_tokens
-    if limit is None:
-        limit = head.max_output_tokens
-    return None if limit is None else max(0, int(limit * (head.n or 1)))
+        if limit is None:
+            limit = head.max_output_tokens
+            if limit is None:
+                return None
+    return max(0, int(limit * (head.n or 1)))
 
 
 def _explain(message: str) -> InvalidRequest:

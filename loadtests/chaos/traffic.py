@@ -133,11 +133,13 @@ class Load:
     Args:
         running: Whom they ask.
         clients: How many.
+        keep_alive: Whether each keeps its connection, or takes a new one for each request.
     """
 
-    def __init__(self, running: Running, clients: int = 8) -> None:
+    def __init__(self, running: Running, clients: int = 8, *, keep_alive: bool = True) -> None:
         self._running = running
         self._count = clients
+        self._kept = 1 if keep_alive else 0
         self._stop = False
         self._tasks: list[asyncio.Task[None]] = []
         self.samples: list[Sample] = []
@@ -173,7 +175,7 @@ class Load:
         return None
 
     async def _ask(self, at: int) -> None:
-        limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
+        limits = httpx.Limits(max_connections=1, max_keepalive_connections=self._kept)
         async with httpx.AsyncClient(timeout=_TIMEOUT_S, limits=limits) as client:
             await asyncio.sleep(0.02 * at)
             for stream, pace, words in itertools.cycle(_KINDS):

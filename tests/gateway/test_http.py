@@ -442,6 +442,16 @@ def test_a_slow_body_is_408(strict: RunningGateway, path: str) -> None:
         assert client.is_closed()
 
 
+def test_a_body_that_the_gateway_itself_holds_back_is_not_late(strict: RunningGateway) -> None:
+    """A request waits behind another one; its body is not read meanwhile, and so costs no time."""
+    body = b'{"completion_id": "nope", "score": 1}' + b" " * 200_000
+    with _Client(strict) as client:
+        client.send(_request(strict, _slow("first", 1.2)))
+        client.send(_request(strict, body, path="/v1/feedback", content_type="application/json"))
+        assert client.answer().text == "first"
+        assert client.answer().status == 404
+
+
 def test_an_idle_connection_is_closed_in_time_and_not_before(strict: RunningGateway) -> None:
     with _Client(strict) as fresh, _Client(strict) as used, _Client(strict) as other:
         used.send(_request(strict))
@@ -509,6 +519,14 @@ def test_a_wrong_key_is_refused_before_a_large_body(
         assert client.is_closed()
 
 
+def test_a_wrong_key_is_refused_before_a_body_of_another_route(strict: RunningGateway) -> None:
+    headers = {"content_length": "5000000", "content_type": "application/json"}
+    with _Client(strict) as client:
+        client.send(_head(strict, path="/v1/feedback", key="dg-wrong", **headers) + b"{")
+        answer = client.answer()
+        assert (answer.status, answer.code) == (401, "invalid_api_key")
+
+
 def test_no_key_at_all_is_refused_before_a_large_body(strict: RunningGateway) -> None:
     with _Client(strict) as client:
         client.send(b"POST %b HTTP/1.1\r\ncontent-length: 5000000\r\n\r\n" % _CHAT.encode())
@@ -526,6 +544,21 @@ def test_a_refused_client_that_never_stops_sending_is_cut_off(strict: RunningGat
                 client.send(b"x")
                 time.sleep(0.02)
         assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("wrong_first", [True, False])
+def test_of_two_keys_all_routes_take_the_same(gateway: RunningGateway, wrong_first: bool) -> None:
+    """Or refuse both; else what stands in front of the gateway may check the other one."""
+    keys = ["dg-wrong", gateway.key] if wrong_first else [gateway.key, "dg-wrong"]
+    lines = "".join(f"Authorization: Bearer {key}\r\n" for key in keys).encode()
+    body = _body()
+    with _Client(gateway) as client:
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        client.send(b"POST %b HTTP/1.1\r\n%b%b%b" % (_CHAT.encode(), lines, length, body))
+        hot = client.answer()
+    with _Client(gateway) as client:
+        client.send(b"GET /v1/models HTTP/1.1\r\nhost: x\r\n%b\r\n" % lines)
+        assert client.answer().status == hot.status
 
 
 # paths and methods
