@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from fastapi import FastAPI
 from gateway import __version__
 from gateway.admission import Admission
 from gateway.api import access, embeddings, feedback, health, models, stored_completions
-from gateway.asgi import Application, only_post
+from gateway.asgi import Application, guarded
 from gateway.auth import KeyRing
 from gateway.conversations import Conversations
 from gateway.flow import Deadlines
@@ -30,6 +31,8 @@ from gateway.store.feedback import FeedbackLog
 from gateway.store.ledger import open_ledger
 from gateway.store.traffic import Traffic
 from retrieval.client import EmbeddingClient
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,9 @@ def create_gateway(settings: Settings) -> Gateway:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        background = [asyncio.create_task(part.run()) for part in (refresher, checks, admission)]
+        background = [
+            asyncio.create_task(_forever(part.run)) for part in (refresher, checks, admission)
+        ]
         await refresher.known()
         spool.start()
         deadlines.start()
@@ -99,7 +104,17 @@ def create_gateway(settings: Settings) -> Gateway:
         )
     document(api)
     listed = OPERATIONS.keys() - {"/v1/chat/completions"}
-    return Gateway(front, only_post(listed, api, settings.max_body_bytes))
+    return Gateway(front, guarded(api, keys, listed, settings.max_body_bytes))
+
+
+async def _forever(run: Callable[[], Awaitable[None]]) -> None:
+    """Keep a background part running: one unexpected row must not end it for good."""
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("a background part failed; it goes on")
+            await asyncio.sleep(1.0)
 
 
 def _limits(settings: Settings) -> Limits:

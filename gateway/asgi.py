@@ -5,7 +5,8 @@ from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
 
-from gateway.errors import MethodNotAllowed
+from gateway.auth import KeyRing
+from gateway.errors import AuthenticationFailed, GatewayError, InvalidRequest, MethodNotAllowed
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -14,13 +15,23 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def only_post(paths: Collection[str], api: Application, max_body_bytes: int) -> Application:
-    """Return `api` with bounded bodies, and 405 for `paths`: their POST never comes this way."""
+def guarded(
+    api: Application, keys: KeyRing, only_post: Collection[str], max_body_bytes: int
+) -> Application:
+    """Return `api` behind what must be known before a body is read.
+
+    Args:
+        api: The application.
+        keys: Who may call what lies under `/v1/`; FastAPI would read the body first.
+        only_post: Paths whose POST never comes this way: 405.
+        max_body_bytes: Largest body.
+    """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if scope["path"] in paths:
-                await _refuse(scope["path"], send)
+            error = _objection(scope, keys, only_post)
+            if error is not None:
+                await _refuse(error, send)
                 return
             receive = limited(receive, max_body_bytes)
         await api(scope, receive, send)
@@ -28,14 +39,31 @@ def only_post(paths: Collection[str], api: Application, max_body_bytes: int) -> 
     return application
 
 
-async def _refuse(path: str, send: Send) -> None:
-    error = MethodNotAllowed(f"{path} takes POST.", code="method_not_allowed")
+def _objection(scope: Scope, keys: KeyRing, only_post: Collection[str]) -> GatewayError | None:
+    path = scope["path"]
+    if path in only_post:
+        return MethodNotAllowed(f"{path} takes POST.", code="method_not_allowed")
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if len(given) > 1:
+        return InvalidRequest("More than one Authorization.", code="invalid_http")
+    if scope["method"] in ("GET", "HEAD", "OPTIONS") or not path.startswith("/v1/"):
+        return None
+    try:
+        keys.authenticate(given[0] if given else None)
+    except AuthenticationFailed as error:
+        return error
+    return None
+
+
+async def _refuse(error: GatewayError, send: Send) -> None:
     body = error.body()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"allow", b"POST"),
+        *error.headers(),
     ]
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

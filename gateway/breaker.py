@@ -39,10 +39,17 @@ class Breaker:
         """Return after how many seconds a request may be sent."""
         return max(0.0, self._until - now) if self._open_s else 0.0
 
-    def sent(self) -> None:
-        """A request was sent: in the half-open state it is the probe."""
-        if self._open_s:
+    def sent(self) -> bool:
+        """Take note of a request; returns whether it is the probe of the half-open state."""
+        if self._open_s and not self._probing:
             self._probing = True
+            return True
+        return False
+
+    def answered(self) -> None:
+        """The engine began a good answer: others need not wait until a long stream ends."""
+        self._open_s = 0.0
+        self._probing = False
 
     def succeeded(self) -> None:
         """The engine did its work."""
@@ -50,16 +57,24 @@ class Breaker:
         self._open_s = 0.0
         self._probing = False
 
-    def failed(self, now: float, *, refused: bool = False) -> None:
-        """The engine did not do its work; `refused`: it did not even take the connection."""
+    def failed(self, now: float, *, probe: bool = True, refused: bool = False) -> None:
+        """The engine did not do its work.
+
+        Args:
+            now: The time.
+            probe: What `sent` said of the request.
+            refused: The engine did not even take the connection.
+        """
         self._faults += 1
-        self._probing = False
+        if probe:
+            self._probing = False
         if refused or self._open_s or self._faults >= _FAULTS_IN_A_ROW:
             self._open(now)
 
-    def let_go(self) -> None:
+    def let_go(self, *, probe: bool = True) -> None:
         """A request ended without saying anything about the engine (its client left)."""
-        self._probing = False
+        if probe:
+            self._probing = False
 
     def checked(self, healthy: bool, now: float) -> None:
         """Take in a health check: two bad ones in a row open, a good one allows a probe."""

@@ -22,16 +22,20 @@ _STREAM = (
 Headers = list[tuple[bytes, bytes]]
 
 
+class Worker(Protocol):
+    """What a call needs of the worker process."""
+
+    draining: bool
+    date_line: bytes
+
+
 class Connection(Protocol):
     """What a call needs of the connection that it came on."""
 
     write_paused: bool
 
     @property
-    def draining(self) -> bool: ...
-
-    @property
-    def date_line(self) -> bytes: ...
+    def front(self) -> Worker: ...
 
     def write(self, data: bytes) -> None: ...
     def abort(self) -> None: ...
@@ -133,10 +137,10 @@ class Call:
 
     def _head(self, status: int, lines: bytes) -> bytes:
         self.begun = True
-        if self._connection.draining:
+        if self._connection.front.draining:
             self.keep_alive = False
         head = b"%b%b%bx-request-id: %b\r\n" % (
-            _STATUS_LINES[status], self._connection.date_line, lines, self.request_id,
+            _STATUS_LINES[status], self._connection.front.date_line, lines, self.request_id,
         )  # fmt: skip
         if self.release:
             head += b"x-driftgate-release: %b\r\nx-driftgate-overhead-ms: %.3f\r\n" % (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 # What a request goes through. Not `wire`: mypyc drops the options of its msgspec Structs.
 MODULES = (
-    "auth", "breaker", "call", "conversations", "faults", "flow", "front", "gate", "http",
+    "auth", "breaker", "call", "conversations", "faults", "flow", "front", "gate", "heads", "http",
     "metrics", "outbox", "relay", "routing", "sse", "upstream",
 )  # fmt: skip
 _PACKAGE = Path(__file__).parent

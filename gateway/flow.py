@@ -56,13 +56,13 @@ class Deadlines:
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()
         self.lag_s = max(0.0, now - self._due)
-        try:
-            for flow in [flow for flow in self.flows if flow.deadline <= now]:
-                flow.throw(TimeoutError())
-            for call in self.on_tick:
+        for flow in [flow for flow in self.flows if flow.deadline <= now]:
+            flow.throw(TimeoutError())
+        for call in self.on_tick:
+            try:
                 call(now)
-        except Exception:
-            _log.exception("a tick failed")
+            except Exception:
+                _log.exception("a tick failed")
         self._schedule(loop)
 
 
@@ -140,7 +140,9 @@ class Flow:
             self.deadline = _NEVER
             future.cancel()
 
-    def _future_done(self, _: "asyncio.Future[Any]") -> None:
+    def _future_done(self, future: "asyncio.Future[Any]") -> None:
+        if future is not self._future:
+            return  # its flow was thrown out of that wait
         self._future = None
         self._step(None)
 

@@ -29,11 +29,18 @@ class HealthChecks:
         self._period_s = period_s
 
     async def run(self) -> None:
-        """Check until cancelled."""
-        while True:
-            links = [k for k in self._routes.links() if k.engine.state is EngineState.READY]
-            await asyncio.gather(*(self._check(link) for link in links))
-            await asyncio.sleep(self._period_s)
+        """Check until cancelled; an engine that hangs does not hold up the checks of others."""
+        under_way: dict[EngineLink, asyncio.Task[None]] = {}
+        try:
+            while True:
+                under_way = {k: task for k, task in under_way.items() if not task.done()}
+                for link in self._routes.links():
+                    if link.engine.state is EngineState.READY and link not in under_way:
+                        under_way[link] = asyncio.create_task(self._check(link))
+                await asyncio.sleep(self._period_s)
+        finally:
+            for task in under_way.values():
+                task.cancel()
 
     async def _check(self, link: EngineLink) -> None:
         healthy = await is_healthy(link.engine.address, _TIMEOUT_S)

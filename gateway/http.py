@@ -1,31 +1,23 @@
 """The server's side of HTTP/1.1: hot calls go straight to the relay, all others to FastAPI.
 
 Built on uvicorn's protocol, which keeps serving every other route as ASGI. A hot call leaves out
-what ASGI costs it: the scope, a task, an event, three messages and their checks (`ARCHITECTURE.md`
-has the figures). Time limits are kept by one sweep over all connections instead of a timer each.
+what ASGI costs it (`ARCHITECTURE.md`). Time limits are kept by one sweep over all connections.
 """
 
 import asyncio
-from collections import deque
-from typing import Any, cast
-from urllib.parse import unquote_to_bytes
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway import heads
 from gateway.call import Call
-from gateway.errors import (
-    BodyTooLarge,
-    GatewayError,
-    HeadersTooLarge,
-    InvalidRequest,
-    RequestTimeout,
-    Unavailable,
-)
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.flow import Flow
 from gateway.front import Front
+from gateway.pipeline import HeldFlow, Pipeline, Waiting
 
 # A client that is still sending while it is refused must be read on, or the kernel resets the
 # connection and the answer is lost with it (RFC 9112, section 9.6).
@@ -48,72 +40,54 @@ class ClientConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._front = front
+        self.front = front
+        self._outbox = front.deadlines.outbox(self.loop)
         self._reading: Call | None = None
         self._answering: Call | None = None
         self._parts: list[bytes] = []
         self._size = 0
-        self._head_bytes = 0
         self._phase = _IDLE
         self._since = 0.0
-        self._waiting: deque[Call | tuple[Any, Any]] = deque()
+        self._in_head = False
+        self._head_size = 0
+        self._declining = False
+        self._unparsed = 0  # bytes since the parser last reported something whole
+        self._unsent = 0
         self.write_paused = False
-        self._outbox = front.deadlines.outbox(self.loop)
-
-    @property
-    def draining(self) -> bool:
-        """Whether the worker is about to stop."""
-        return self._front.draining
-
-    @property
-    def date_line(self) -> bytes:
-        """The line of the `Date` header."""
-        return self._front.date_line
 
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        front = self._front
+        self.flow = HeldFlow(transport)
+        self._pipeline = Pipeline(self.flow)
+        front = self.front
         front.connections.add(self)
         self._since = self.loop.time()
         if len(front.connections) > front.limits.connections:
-            self._refuse(
-                Unavailable(
-                    f"More than {front.limits.connections} connections. Try again shortly.",
-                    code="too_many_connections",
-                    retry_after=1,
-                )
-            )
+            self._refuse(heads.too_many(front.limits.connections))
 
     def data_received(self, data: bytes) -> None:
-        phase = self._phase
-        if phase == _LINGER:
+        if self._phase == _LINGER:
             return
-        if phase <= _HEAD:
-            if phase == _IDLE:
-                self._enter(_HEAD)
-                self._head_bytes = 0
-            self._head_bytes += len(data)
+        if self._phase == _IDLE:
+            self._enter(_HEAD)
+        self._unparsed += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # an offer of another protocol may be ignored (RFC 9110, section 7.8)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             if self._phase != _LINGER:
                 self._refuse(InvalidRequest(f"This is not HTTP: {error}.", code="invalid_http"))
-        if self._phase == _HEAD and self._head_bytes > _MAX_HEAD_BYTES:
-            self._refuse(
-                HeadersTooLarge(
-                    f"The headers are larger than {_MAX_HEAD_BYTES} bytes.", code="large_headers"
-                )
-            )
+        if self._unparsed > _MAX_HEAD_BYTES and self._phase != _LINGER:
+            self._refuse(heads.too_long(_MAX_HEAD_BYTES))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._front.connections.discard(self)
+        self.front.connections.discard(self)
         super().connection_lost(exc)
         self.write_paused = False
-        self._waiting.clear()
+        self._pipeline.clear()
         call, self._answering = self._answering, None
         if call is not None:
             call.leave()
@@ -134,6 +108,8 @@ class ClientConnection(HttpToolsProtocol):
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
+        self._in_head = True
+        self._head_size = 0
         if self._phase == _IDLE:
             self._enter(_HEAD)
 
@@ -143,12 +119,22 @@ class ClientConnection(HttpToolsProtocol):
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
         self.headers.append((name, value))
+        self._head_size += len(name) + len(value)  # trailers, which come last, included
+        if self._head_size > _MAX_HEAD_BYTES and self._phase != _LINGER:
+            self._refuse(heads.too_long(_MAX_HEAD_BYTES))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._unparsed = 0
         if self._phase == _LINGER:
             return
+        if self.parser.should_upgrade():
+            self._declining = True
+            return
         self._enter(_BODY)
-        path = self._front.hot.urls.get(self.url) or self._spelt_otherwise()
+        path = self.front.hot.urls.get(self.url) or heads.spelt_otherwise(
+            self.url, self.front.hot.urls
+        )
         if path is None or self.parser.get_method() != b"POST":
             headers, url, expect = self.headers, self.url, self.expect_100_continue
             super().on_message_begin()
@@ -156,22 +142,21 @@ class ClientConnection(HttpToolsProtocol):
             self.scope["headers"] = headers
             super().on_headers_complete()
             while self.pipeline:
-                self._waiting.append(self.pipeline.pop())
+                self._wait(self.pipeline.pop())
             return
-        call = self._reading = Call(self, Flow(self._front.deadlines, self.loop), path)
+        call = self._reading = Call(self, Flow(self.front.deadlines, self.loop), path)
         call.keep_alive = self.parser.should_keep_alive()
         if self.parser.get_http_version() == "1.0":
             call.speak_http_1_0()
-        for name, value in self.headers:
-            if name == b"authorization":
-                call.authorization = value
-            elif name == b"content-length":
-                call.content_length = int(value)  # the parser has checked it
         self._parts = []
         self._size = 0
         self._check_head(call)
 
+    def on_chunk_header(self) -> None:
+        self._unparsed = 0
+
     def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
         call = self._reading
         if call is None:
             if self._phase != _LINGER:
@@ -179,11 +164,12 @@ class ClientConnection(HttpToolsProtocol):
             return
         self._parts.append(body)
         self._size += len(body)
-        if self._size > self._front.limits.body_bytes:
-            self._refuse(self._too_large())
+        if self._size > self.front.limits.body_bytes:
+            self._refuse(heads.too_large(self.front.limits.body_bytes))
 
     def on_message_complete(self) -> None:
-        if self._phase == _LINGER:
+        self._unparsed = 0
+        if self._phase == _LINGER or self._declining:
             return
         self._enter(_ANSWER)
         call = self._reading
@@ -197,8 +183,7 @@ class ClientConnection(HttpToolsProtocol):
         call.body = parts[0] if len(parts) == 1 else b"".join(parts)
         self._parts = []
         if self._busy():
-            self.flow.pause_reading()
-            self._waiting.append(call)
+            self._wait(call)
         else:
             self._begin(call)
 
@@ -227,29 +212,21 @@ class ClientConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self.flow.resume_reading()
-        if self._waiting:
+        if self._pipeline:
             # Not at once: a long pipeline of failing calls would nest as deep as it is long.
             self.loop.call_soon(self._begin_next)
-        elif self.draining:
+        elif self.front.draining and self._phase != _LINGER:
             self._close()
         elif self._phase == _ANSWER:
-            self._enter(_IDLE)
-
-    def _begin_next(self) -> None:
-        if not self._waiting or self._answering is not None or self.transport.is_closing():
-            return
-        waiting = self._waiting.popleft()
-        if isinstance(waiting, Call):
-            self._begin(waiting)
-        else:
-            super()._start_asgi_task(*waiting)
+            self._enter(_HEAD if self._in_head else _IDLE)
+        elif self._phase == _BODY:
+            self._continue()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if self._answering is not None or self._waiting:
-            self.flow.pause_reading()
-            self._waiting.append((cycle, app))
+        if self._answering is not None or self._pipeline:
+            self._wait((cycle, app))
         else:
-            super()._start_asgi_task(cycle, app)
+            self._begin_asgi(cycle, app)
 
     def shutdown(self) -> None:
         """Close once the answers under way have ended; called by uvicorn when it stops."""
@@ -262,47 +239,80 @@ class ClientConnection(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """End what takes too long."""
-        limits = self._front.limits
-        took = now - self._since
-        if self._phase == _IDLE and took > limits.keep_alive_s:
-            self.transport.close()
-        elif self._phase == _HEAD and took > limits.header_timeout_s:
-            self._refuse(_late("headers", limits.header_timeout_s))
-        elif self._phase == _BODY and took > limits.body_timeout_s:
-            self._refuse(_late("body", limits.body_timeout_s))
-        elif self._phase == _LINGER and took > _LINGER_S:
+        limits = self.front.limits
+        phase, took = self._phase, now - self._since
+        if phase == _IDLE:
+            unsent = self.transport.get_write_buffer_size()
+            if unsent and unsent < self._unsent:
+                self._since = now  # it reads its last answer, slowly
+            elif took > limits.keep_alive_s:
+                # One that does not read its answer would be waited for in vain.
+                self.transport.abort() if unsent else self.transport.close()
+            self._unsent = unsent
+        elif phase == _HEAD and took > limits.header_timeout_s:
+            self._refuse(heads.late("headers", limits.header_timeout_s))
+        elif phase == _BODY and self.flow.read_paused:
+            self._since = now  # it cannot send
+        elif phase == _BODY and took > limits.body_timeout_s:
+            self._refuse(heads.late("body", limits.body_timeout_s))
+        elif phase == _LINGER and took > _LINGER_S:
             self.transport.abort()
 
     # parts
 
-    def _spelt_otherwise(self) -> str | None:
-        """Return the hot path behind a URL with a query, escapes or a host, if it is one."""
-        try:
-            path = unquote_to_bytes(httptools.parse_url(self.url).path or b"")
-        except httptools.HttpParserInvalidURLError:
-            return None
-        return self._front.hot.urls.get(path)
+    def _decline(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1 where another protocol was offered."""
+        self._declining = False
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(InvalidRequest("This is not a proxy.", code="invalid_http"))
+            return
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(heads.without_offer(method, self.url, self.headers) + rest)
 
     def _check_head(self, call: Call) -> None:
+        limit = self.front.limits.body_bytes
+        error: GatewayError | None = heads.read_into(call, self.headers, limit)
         length = call.content_length
-        if length is not None and length > self._front.limits.body_bytes:
-            self._refuse(self._too_large())
-        elif length is None or length > _SMALL_BODY_BYTES:
-            error = self._front.hot.refuses(call)
-            if error is not None:
-                self._refuse(error)
-                return
-        if self.expect_100_continue and self._phase == _BODY:
-            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if error is None and (length is None or length > _SMALL_BODY_BYTES):
+            error = self.front.hot.refuses(call)
+        if error is not None:
+            self._refuse(error)
+        else:
+            self._continue()
+
+    def _continue(self) -> None:
+        """Ask for the body that a client holds back, once no other answer is under way."""
+        if self.expect_100_continue and self._reading is not None and not self._busy():
+            self.expect_100_continue = False
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _begin(self, call: Call) -> None:
         self._answering = call
-        self._front.hot.begin(call)
+        self.front.hot.begin(call)
+
+    def _begin_asgi(self, cycle: Any, app: Any) -> None:
+        if self.front.draining:
+            cycle.keep_alive = False
+        super()._start_asgi_task(cycle, app)
+
+    def _begin_next(self) -> None:
+        if not self._pipeline or self._answering is not None or self.transport.is_closing():
+            return
+        waiting = self._pipeline.next()
+        if isinstance(waiting, Call):
+            self._begin(waiting)
+        else:
+            self._begin_asgi(waiting[0], waiting[1])
+
+    def _wait(self, waiting: Waiting) -> None:
+        if not self._pipeline.add(waiting):
+            self.abort()
 
     def _busy(self) -> bool:
         return (
             self._answering is not None
-            or bool(self._waiting)
+            or bool(self._pipeline)
             or (self.cycle is not None and not self.cycle.response_complete)
         )
 
@@ -312,7 +322,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _refuse(self, error: GatewayError) -> None:
         """Answer with an error what was not read to its end, and close."""
-        call = self._reading or Call(self, Flow(self._front.deadlines, self.loop), "")
+        call = self._reading or Call(self, Flow(self.front.deadlines, self.loop), "")
+        self._drop_own_cycle()
         self._reading = None
         self._parts = []
         if self._busy():
@@ -322,28 +333,17 @@ class ClientConnection(HttpToolsProtocol):
         call.keep_alive = False
         call.fail(error)
 
+    def _drop_own_cycle(self) -> None:
+        """Take an answer away from an application that still waits for its request's body."""
+        cycle = self.cycle
+        own = self._reading is None and self._phase == _BODY and cycle is not None
+        if own and not (cycle.response_started or self._pipeline or self._answering):
+            cycle.disconnected = cycle.response_complete = True
+            cycle.message_event.set()
+
     def _close(self) -> None:
         self._outbox.flush()
         if self._phase == _LINGER:
             self.transport.write_eof()
         else:
             self.transport.close()
-
-    def _too_large(self) -> BodyTooLarge:
-        limit = self._front.limits.body_bytes
-        return BodyTooLarge(f"The body is larger than {limit} bytes.", code="body_too_large")
-
-
-def _late(what: str, limit_s: float) -> RequestTimeout:
-    return RequestTimeout(
-        f"The {what} did not arrive within {limit_s:g} s.", code=f"{what}_timeout"
-    )
-
-
-def client_connection(front: Front) -> type[asyncio.Protocol]:
-    """Return what uvicorn takes as its `http` protocol class."""
-
-    def build(**arguments: Any) -> ClientConnection:
-        return ClientConnection(front, **arguments)
-
-    return cast(type[asyncio.Protocol], build)

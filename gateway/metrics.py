@@ -141,6 +141,12 @@ class Metrics:
             buckets=_OVERHEAD_BUCKETS,
             registry=registry,
         )
+        self.refused = Counter(
+            "driftgate_requests_refused",
+            "Inference requests that were refused before any engine was asked, by status.",
+            ("status",),
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "driftgate_requests_in_flight",
             "Inference requests being served.",

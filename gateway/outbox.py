@@ -6,6 +6,9 @@ less (`ARCHITECTURE.md`). A turn with one event is not slower by more than a cal
 """
 
 import asyncio
+import logging
+
+_log = logging.getLogger(__name__)
 
 
 class Outbox:
@@ -27,5 +30,11 @@ class Outbox:
         """Write now; needed before a transport is closed."""
         pending, self._pending = self._pending, []
         for transport, data in pending:
-            if not transport.is_closing():
+            if transport.is_closing():
+                continue
+            try:
                 transport.write(data)
+            except Exception:
+                # The others' writes must not be lost with this one.
+                _log.exception("a write failed")
+                transport.abort()

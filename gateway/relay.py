@@ -39,6 +39,7 @@ OPERATIONS: dict[str, tuple[wire.Operation, bytes, str]] = {
 }
 _MOST_ATTEMPTS = 3
 _PREFIX_BYTES = 1024
+_MOST_FRAME_BYTES = 8 * 2**20
 
 
 class _Task:
@@ -132,9 +133,13 @@ class Relay:
         try:
             await self._serve(call)
         except GatewayError as error:
+            if not call.release:
+                self._metrics.refused.labels(str(error.status)).inc()
             call.fail(error)
         except ClientLeft:
             pass
+        except UpstreamError as stopping:  # `cut`, while it waited for its turn
+            call.fail(faults.translate(stopping))
         except Exception:
             _log.exception("request %s", call.request_id.decode())
             call.fail(GatewayError("The gateway failed; see its log.", code="internal"))
@@ -217,23 +222,23 @@ class Relay:
                 break
             tried.append(link)
             link.in_flight += 1
-            link.breaker.sent()
+            probe = link.breaker.sent()
             try:
                 await self._ask(task, link)
             except UpstreamError as error:
                 if isinstance(error, ConnectFailed):
-                    link.breaker.failed(time.monotonic(), refused=True)
+                    link.breaker.failed(time.monotonic(), probe=probe, refused=True)
                 elif self._routes.pick(route.release, tried) is not None:
-                    link.breaker.failed(time.monotonic())
+                    link.breaker.failed(time.monotonic(), probe=probe)
                 else:
                     # Requests may be at fault as well: the only engine is not closed for them.
-                    link.breaker.let_go()
+                    link.breaker.let_go(probe=probe)
                 failure = faults.translate(error)
             except faults.Overloaded as overloaded:
-                link.breaker.let_go()
+                link.breaker.let_go(probe=probe)
                 failure = overloaded.answer
             except BaseException:
-                link.breaker.let_go()
+                link.breaker.let_go(probe=probe)
                 raise
             else:
                 link.breaker.succeeded()
@@ -268,6 +273,7 @@ class Relay:
             if exchange.status != 200:
                 document = await exchange.read_all(limits.idle_timeout_s, 2**20)
                 raise faults.refusal(exchange.status, document)
+            link.breaker.answered()
             if task.request.stream:
                 await self._stream(task, exchange)
             else:
@@ -296,8 +302,8 @@ class Relay:
                 limits.idle_timeout_s if passed else limits.first_token_timeout_s
             ):
                 passed += len(data)
-                if passed > limits.response_bytes:
-                    raise BadAnswer(f"the answer is over {limits.response_bytes} bytes")
+                if passed > limits.response_bytes or scanner.pending_bytes > _MOST_FRAME_BYTES:
+                    raise BadAnswer("the answer, or one frame of it, is too large")
                 frames = scanner.feed(data)
                 if served.ttft_s is None and scanner.saw_token:
                     served.ttft_s = time.perf_counter() - call.started

@@ -125,8 +125,10 @@ class Routes:
                 return Route(model, model)
             raise self.unavailable(model)
         if conversation is not None and later:
-            began_on = self._by_checksum.get(self._conversations.began_on(conversation) or 0)
+            known = self._conversations.began_on(conversation) or 0
+            began_on = self._by_checksum.get(known)
             if began_on is not None and self._is_served(began_on):
+                self._conversations.note(conversation, known)  # it goes on: it is kept for longer
                 return Route(model, began_on)
         left = shares
         while left:

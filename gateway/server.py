@@ -15,6 +15,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from pathlib import Path
+from typing import Any
 
 from gateway.settings import Settings
 
@@ -37,7 +38,7 @@ def serve(settings: Settings) -> int:
     folder.mkdir(parents=True, mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     try:
-        asyncio.run(_Supervisor(folder, _stop_within_s(settings)).run(listeners))
+        asyncio.run(_Supervisor(folder, settings).run(listeners))
     finally:
         for listener in listeners:
             listener.close()
@@ -93,9 +94,11 @@ def _listening(listeners: list[socket.socket]) -> list[socket.socket]:
 
 
 class _Supervisor:
-    def __init__(self, metrics: Path, stop_within_s: float) -> None:
+    def __init__(self, metrics: Path, settings: Settings) -> None:
         self._metrics = metrics
-        self._stop_within_s = stop_within_s
+        self._drain_delay_s = settings.drain_delay_s
+        # A thread of a worker may hang in a store that is stalled.
+        self._stop_within_s = settings.drain_delay_s + settings.drain_timeout_s + _FINISH_S
         self._stop = asyncio.Event()
         self._reload = asyncio.Condition()
         self._generation = 0
@@ -112,10 +115,19 @@ class _Supervisor:
         )
         recorder_stop = asyncio.Event()
         recorder = asyncio.create_task(self._keep(_RECORDER, None, recorder_stop))
+        closing = asyncio.create_task(self._close(listeners))
         await asyncio.gather(*(self._keep(_WORKER, each, self._stop) for each in listeners))
+        closing.cancel()
         await asyncio.gather(*self._retiring)
         recorder_stop.set()  # after the last worker has written what it had
         await recorder
+
+    async def _close(self, listeners: list[socket.socket]) -> None:
+        """Close the sockets when the workers do, so that nobody waits in them for an answer."""
+        await self._stop.wait()
+        await asyncio.sleep(self._drain_delay_s)
+        for listener in listeners:
+            listener.close()
 
     async def _next_generation(self) -> None:
         async with self._reload:
@@ -189,13 +201,13 @@ class _Supervisor:
             new, ready = await self._spawn(module, listener)
             try:
                 # Without a socket there is nothing to hand over: it need not be waited for.
-                begun = listener is None or await _begun(ready)
+                begun = listener is None or await self._begun(ready)
             finally:
                 os.close(ready)
             if not begun:
                 _say(f"the new {module} did not start; the old one stays")
                 _terminate(new)
-                await new.wait()
+                await self._gone(new, asyncio.create_task(new.wait()))
                 ended.cancel()
                 return old
         _terminate(old)
@@ -203,6 +215,26 @@ class _Supervisor:
         self._retiring.add(retiring)
         retiring.add_done_callback(self._retiring.discard)
         return new
+
+    async def _begun(self, ready: int) -> bool:
+        """Wait for the byte that a worker writes once it takes requests; False where none comes."""
+        loop = asyncio.get_running_loop()
+        arrived: asyncio.Future[Any] = loop.create_future()
+
+        def read() -> None:
+            if not arrived.done():
+                arrived.set_result(bool(os.read(ready, 1)))
+
+        loop.add_reader(ready, read)
+        stopped: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait(
+                {arrived, stopped}, timeout=_START_WITHIN_S, return_when=asyncio.FIRST_COMPLETED
+            )
+            return arrived.done() and bool(arrived.result())
+        finally:
+            stopped.cancel()
+            loop.remove_reader(ready)
 
     async def _gone(self, process: Process, ended: "asyncio.Task[int]") -> None:
         """Wait for a process that was told to end, and kill it where it hangs."""
@@ -218,29 +250,6 @@ class _Supervisor:
         """Drop a dead process's live gauges, as prometheus_client's `mark_process_dead` does."""
         for file in self._metrics.glob(f"gauge_live*_{pid}.db"):
             file.unlink(missing_ok=True)
-
-
-def _stop_within_s(settings: Settings) -> float:
-    """Return how long a process may take to end; a thread may hang in a store that is stalled."""
-    return settings.drain_delay_s + settings.drain_timeout_s + _FINISH_S
-
-
-async def _begun(ready: int) -> bool:
-    """Wait for the byte that a worker writes once it takes requests; False where it ends first."""
-    loop = asyncio.get_running_loop()
-    arrived: asyncio.Future[bool] = loop.create_future()
-
-    def read() -> None:
-        if not arrived.done():
-            arrived.set_result(bool(os.read(ready, 1)))
-
-    loop.add_reader(ready, read)
-    try:
-        return await asyncio.wait_for(arrived, _START_WITHIN_S)
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(ready)
 
 
 def _terminate(process: Process) -> None:

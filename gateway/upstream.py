@@ -317,12 +317,23 @@ class Upstream:
             connecting = flow.loop.create_unix_connection(_Connection, self._path)
         else:
             connecting = flow.loop.create_connection(_Connection, self._host, self._port)
+        task = asyncio.ensure_future(connecting)
         try:
-            _, connection = await flow.result_of(asyncio.ensure_future(connecting), timeout_s)
+            _, connection = await flow.result_of(task, timeout_s)
         except (OSError, TimeoutError) as error:
+            task.add_done_callback(_discard)
             reason = error or f"no connection within {timeout_s:g} s"
             raise ConnectFailed(f"cannot connect to {self.address}: {reason}") from error
+        except BaseException:
+            task.add_done_callback(_discard)
+            raise
         return connection
+
+
+def _discard(task: "asyncio.Task[tuple[asyncio.BaseTransport, _Connection]]") -> None:
+    """Close a connection that was made in the very turn in which nobody wanted it any more."""
+    if not task.cancelled() and task.exception() is None:
+        task.result()[1].abort()
 
 
 def _silent(timeout_s: float) -> UpstreamTimeout:

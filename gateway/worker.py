@@ -5,22 +5,27 @@ a byte is written once requests are taken. SIGTERM drains: `/health/ready` says 
 their connections, after a delay nothing new is taken, what is under way finishes.
 """
 
+import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import socket
 import sys
 import time
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from gateway.app import create_gateway
 from gateway.front import Front
-from gateway.http import client_connection
+from gateway.http import ClientConnection
 from gateway.lifeline import die_with_parent
 from gateway.settings import Settings
+
+BACKLOG = 4096
 
 
 class _Server(uvicorn.Server):
@@ -44,6 +49,8 @@ class _Server(uvicorn.Server):
         os.close(self._ready)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.started:
+            os._exit(0)  # it waits for its store and has nothing to finish
         if self._front.draining and sig == signal.SIGINT:
             self.should_exit = self.force_exit = True
         elif not self._front.draining:
@@ -55,20 +62,30 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or leaves
 
 
+def _protocol(front: Front) -> type[asyncio.Protocol]:
+    """Return what uvicorn takes as its `http` protocol class."""
+
+    def build(**arguments: Any) -> ClientConnection:
+        return ClientConnection(front, **arguments)
+
+    return cast(type[asyncio.Protocol], build)
+
+
 def work(settings: Settings, listener: socket.socket, ready: int) -> None:
     """Serve the socket until SIGTERM, then let streams finish."""
     gateway = create_gateway(settings)
     config = uvicorn.Config(
         gateway.api,
         loop="uvloop",
-        http=client_connection(gateway.front),
+        http=_protocol(gateway.front),
         ws="none",
         lifespan="on",
         log_level="warning",
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.drain_timeout_s),
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+        backlog=BACKLOG,
     )
     _Server(config, gateway.front, settings.drain_delay_s, ready).run(sockets=[listener])
 

@@ -60,7 +60,10 @@ def main() -> int:
         if done.returncode != 0:
             print(done.stdout[-3000:] + done.stderr[-3000:], file=sys.stderr)
             return 1
-        shutil.rmtree(folder.parent, ignore_errors=True)  # builds of older sources
+        builds = sorted(folder.parent.glob("*"), key=lambda build: build.stat().st_mtime)
+        for old in builds[:-3]:
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(work / "built", folder)
         (folder / "complete").touch()
     return 0
