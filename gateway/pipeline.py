@@ -11,7 +11,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 
 from gateway.call import Call
 
-# One read can hold some thousands of small requests; a client that sends so many ahead is sent away.
+# One read can hold some thousands of small requests; a client with more than these is sent away.
 _MOST = 1000
 Waiting: TypeAlias = Call | tuple[Any, Any]  # a hot call, or uvicorn's cycle and its application
 
