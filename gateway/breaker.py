@@ -35,6 +35,10 @@ class Breaker:
             return "closed"
         return "half_open" if now >= self._until else "open"
 
+    def is_ill(self) -> bool:
+        """Return whether the engine failed its last health check."""
+        return self._failed_checks > 0
+
     def opens_in(self, now: float) -> float:
         """Return after how many seconds a request may be sent."""
         return max(0.0, self._until - now) if self._open_s else 0.0

@@ -22,6 +22,9 @@ from gateway.pipeline import HeldFlow, Pipeline, Waiting
 # A client that is still sending while it is refused must be read on, or the kernel resets the
 # connection and the answer is lost with it (RFC 9112, section 9.6).
 _LINGER_S = 2.0
+# A worker that stops waits so long for an idle client's next request: httpx, and so the official
+# openai client, itself gives a connection up that was idle for 5 s.
+_LEAVE_S = 5.5
 _MAX_HEAD_BYTES = 64 * 1024
 # The key is checked before a body larger than this is taken in.
 _SMALL_BODY_BYTES = 64 * 1024
@@ -48,9 +51,8 @@ class ClientConnection(HttpToolsProtocol):
         self._size = 0
         self._phase = _IDLE
         self._since = 0.0
-        self._in_head = False
+        self._in_head = self._declining = False
         self._head_size = 0
-        self._declining = False
         self._unparsed = 0  # bytes since the parser last reported something whole
         self._unsent = 0
         self.write_paused = False
@@ -215,8 +217,6 @@ class ClientConnection(HttpToolsProtocol):
         if self._pipeline:
             # Not at once: a long pipeline of failing calls would nest as deep as it is long.
             self.loop.call_soon(self._begin_next)
-        elif self.front.draining and self._phase != _LINGER:
-            self._close()
         elif self._phase == _ANSWER:
             self._enter(_HEAD if self._in_head else _IDLE)
         elif self._phase == _BODY:
@@ -229,11 +229,12 @@ class ClientConnection(HttpToolsProtocol):
             self._begin_asgi(cycle, app)
 
     def shutdown(self) -> None:
-        """Close once the answers under way have ended; called by uvicorn when it stops."""
+        """Close after the answer under way.
+
+        The next request of another may be on its way already: `check` closes those later.
+        """
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
-        elif self._phase == _IDLE:
-            self._close()
 
     # time limits
 
@@ -245,7 +246,7 @@ class ClientConnection(HttpToolsProtocol):
             unsent = self.transport.get_write_buffer_size()
             if unsent and unsent < self._unsent:
                 self._since = now  # it reads its last answer, slowly
-            elif took > limits.keep_alive_s:
+            elif took > (_LEAVE_S if self.front.draining else limits.keep_alive_s):
                 # One that does not read its answer would be waited for in vain.
                 self.transport.abort() if unsent else self.transport.close()
             self._unsent = unsent

@@ -245,8 +245,8 @@ class Relay:
                 return
             finally:
                 link.in_flight -= 1
-            if call.begun or isinstance(failure, EngineTimeout):
-                break
+            if call.begun or (isinstance(failure, EngineTimeout) and not link.breaker.is_ill()):
+                break  # a healthy engine that takes too long: another would as well
         failure = failure or self._routes.unavailable(route.alias)
         if not call.begun:
             raise failure
