@@ -62,3 +62,15 @@ def quick_admission(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("gateway.admission._TICK_S", 0.05)
     if "grace" not in request.node.name:
         monkeypatch.setattr("gateway.admission._GRACE_S", ())
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    """A gateway with little patience and few connections."""
+    limits = {
+        "header_timeout_s": "0.5", "body_timeout_s": "0.6", "keep_alive_s": "1",
+        "max_connections": "6", "idle_timeout_s": "1.5",
+    }  # fmt: skip
+    home = tmp_path_factory.mktemp("strict")
+    with running_gateway(home, embedder="", **limits) as running:
+        yield running
