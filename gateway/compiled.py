@@ -13,7 +13,8 @@ from pathlib import Path
 # What a request goes through. Not `wire`: mypyc drops the options of its msgspec Structs.
 MODULES = (
     "auth", "breaker", "call", "conversations", "faults", "flow", "front", "gate", "heads", "http",
-    "metrics", "outbox", "relay", "routing", "sse", "upstream",
+    "limits/block", "limits/quota", "metrics", "outbox", "pipeline", "relay", "routing", "sse",
+    "upstream",
 )  # fmt: skip
 _PACKAGE = Path(__file__).parent
 
@@ -31,15 +32,17 @@ def is_used() -> bool:
     return str(build_folder()) in sys.path
 
 
-def use(package_path: list[str]) -> None:
+def use(package_path: list[str], name: str = "gateway") -> None:
     """Put the build of the present sources before them, unless `DRIFTGATE_COMPILED` is 0.
 
     Args:
-        package_path: `gateway.__path__`.
+        package_path: The `__path__` of the package.
+        name: The package.
     """
     if os.environ.get("DRIFTGATE_COMPILED") == "0":
         return
     folder = build_folder()
     if (folder / "complete").exists():
-        package_path.insert(0, str(folder / "gateway"))
-        sys.path.append(str(folder))  # the modules share one library, which lies beside them
+        package_path.insert(0, str(folder.joinpath(*name.split("."))))
+        if not is_used():
+            sys.path.append(str(folder))  # the modules share one library, which lies beside them

@@ -32,6 +32,8 @@ _LOOK_EVERY_S = 0.1
 _RETRY_S = 0.5
 _PURGE_EVERY_S = 3600.0
 _FINISH_WITHIN_S = 5.0
+# It rests four times as long as it works: a fifth of a core, for the others are serving.
+_REST = 4.0
 
 
 class Recorder:
@@ -43,6 +45,7 @@ class Recorder:
         metrics: Where written and lost records are counted.
         keep_texts: Whether prompts and answers are kept, or only the numbers.
         retention_s: Age at which records are deleted, in seconds.
+        calm_bytes: While less than this waits, it takes its time.
     """
 
     def __init__(
@@ -53,12 +56,14 @@ class Recorder:
         *,
         keep_texts: bool,
         retention_s: float,
+        calm_bytes: int = 0,
     ) -> None:
         self._folder = folder
         self._traffic = traffic
         self._metrics = metrics
         self._keep_texts = keep_texts
         self._retention_s = retention_s
+        self._calm_bytes = calm_bytes
         self._next_purge = time.monotonic()
 
     def run(self, stop: Event) -> None:
@@ -73,13 +78,17 @@ class Recorder:
 
     def write_all(self, stop: Event | None = None, until: float = float("inf")) -> bool:
         """Write every file that waits; returns False where the store is away."""
-        self._metrics.spooled.set(spool.size(self._folder))
+        waiting = spool.size(self._folder)
+        self._metrics.spooled.set(waiting)
         for file in spool.files(self._folder):
             if (stop is not None and stop.is_set()) or time.monotonic() > until:
                 break
+            started = time.monotonic()
             if not self._write(file):
                 return False
             file.unlink(missing_ok=True)
+            if stop is not None and waiting < self._calm_bytes:
+                stop.wait((time.monotonic() - started) * _REST)
         return True
 
     def _write(self, file: Path) -> bool:
@@ -200,6 +209,7 @@ def main() -> None:
         RecordMetrics(),
         keep_texts=settings.record_texts,
         retention_s=settings.retention_days * 86400,
+        calm_bytes=settings.record_spool_bytes // 2,
     )
     with _alone(settings.spool_dir(), stop):
         recorder.run(stop)

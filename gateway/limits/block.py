@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from gateway.store.ledger import Want
 
 Headers = list[tuple[bytes, bytes]]
-Window = Callable[[float], tuple[int, int]]
+Window = Callable[[float], tuple[int, float]]
 # Free of any limit: nothing ever counts down from here to 0.
 ENDLESS = 1 << 62
 NEVER = math.inf
@@ -21,24 +21,24 @@ _QUICK_S = 2.0
 _FIRST = 4
 
 
-def minute(now: float) -> tuple[int, int]:
+def minute(now: float) -> tuple[int, float]:
     """Return where the minute of a Unix time begins and ends."""
     start = int(now // 60) * 60
-    return start, start + 60
+    return start, start + 60.0
 
 
-def day(now: float) -> tuple[int, int]:
+def day(now: float) -> tuple[int, float]:
     """Return where the UTC day of a Unix time begins and ends."""
     start = int(now // 86400) * 86400
-    return start, start + 86400
+    return start, start + 86400.0
 
 
-def month(now: float) -> tuple[int, int]:
+def month(now: float) -> tuple[int, float]:
     """Return where the UTC month of a Unix time begins and ends."""
     first = datetime.fromtimestamp(now, UTC).replace(day=1, hour=0, minute=0, second=0)
     first = first.replace(microsecond=0)
     following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
-    return int(first.timestamp()), int(following.timestamp())
+    return int(first.timestamp()), following.timestamp()
 
 
 class Block:
