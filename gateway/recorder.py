@@ -27,7 +27,7 @@ from gateway.store.database import Database, StoreError
 from gateway.store.traffic import Traffic, TrafficRecord
 
 _log = logging.getLogger(__name__)
-_BATCH = 500
+_BATCH = 200
 _LOOK_EVERY_S = 0.1
 _RETRY_S = 0.5
 _PURGE_EVERY_S = 3600.0

@@ -143,18 +143,15 @@ def read(file: Path) -> Iterator[Served]:
         OSError: The file cannot be read.
         ValueError: It is not a spool file.
     """
-    data = file.read_bytes()
-    at = 0
-    while at < len(data):
-        if at + _LENGTH.size > len(data):
-            raise ValueError(f"{file.name} ends within a length")
-        (length,) = _LENGTH.unpack_from(data, at)
-        at += _LENGTH.size
-        try:
-            yield _decoder.decode(memoryview(data)[at : at + length])
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"{file.name} at {at}: {error}") from error
-        at += length
+    with file.open("rb") as opened:
+        while head := opened.read(_LENGTH.size):
+            if len(head) < _LENGTH.size:
+                raise ValueError(f"{file.name} ends within a length")
+            (length,) = _LENGTH.unpack(head)
+            try:
+                yield _decoder.decode(opened.read(length))
+            except msgspec.MsgspecError as error:
+                raise ValueError(f"{file.name}: {error}") from error
 
 
 def size(folder: Path) -> int:

@@ -25,6 +25,9 @@ _CAVEATS = """\
 - After each run a system gets the time to finish what it has put off, such as writing records.
   That counts as its CPU time, not in its requests/s; "then still busy" says how long it took after
   {seconds:g} s of 32 connections.
+- Driftgate's recorder rests four fifths of the time while others are served, so what it has put off
+  when a run ends is written during later runs, and part of its CPU time is counted there: read the
+  CPU of its whole answers and streams together.
 - The added inter-token time includes the delay of the probe and the mock, which `direct` shows."""
 
 
@@ -190,7 +193,7 @@ def _recorded(results: Results) -> list[str]:
             share = sum(run.recorded for run in runs) / answered
             lines.append(
                 f"`{name}` answered {answered:,} requests and wrote {min(share, 1):.1%} of them to "
-                "its traffic log; a full queue drops records instead of holding up requests."
+                "its traffic log before it was stopped; the rest lay in its spool, on disk."
             )
     return lines
 
