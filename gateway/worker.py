@@ -40,8 +40,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        # What lives now lives on: the collector need not look at it again and again. Made rarer than
-        # this, it let the cycles that trips to the ledger leave behind add up to 8 MB.
+        # What lives now lives on: the collector need not look at it again and again. With rarer
+        # collections the cycles that trips to the ledger leave behind added up to 8 MB.
         gc.collect()
         gc.freeze()
         gc.set_threshold(10_000, 10, 10)
