@@ -34,6 +34,7 @@ _PURGE_EVERY_S = 3600.0
 _FINISH_WITHIN_S = 5.0
 # It rests four times as long as it works: a fifth of a core, for the others are serving.
 _REST = 4.0
+_LONGEST_REST_S = 0.5
 
 
 class Recorder:
@@ -88,7 +89,7 @@ class Recorder:
                 return False
             file.unlink(missing_ok=True)
             if stop is not None and waiting < self._calm_bytes:
-                stop.wait((time.monotonic() - started) * _REST)
+                stop.wait(min((time.monotonic() - started) * _REST, _LONGEST_REST_S))
         return True
 
     def _write(self, file: Path) -> bool:
