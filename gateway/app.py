@@ -82,8 +82,9 @@ def create_gateway(settings: Settings) -> Gateway:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-            await admission.close()
+            # The records first: a ledger that hangs must not hold them back.
             await asyncio.to_thread(spool.close)
+            await admission.close()
             metrics.flush()
             routes.close()
             if embedder is not None:

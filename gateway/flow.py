@@ -181,27 +181,3 @@ class Flow:
     def _end(self) -> None:
         self._coroutine = None
         self._deadlines.flows.discard(self)
-
-
-async def drive(deadlines: Deadlines, work: Callable[[Flow], Coroutine[Any, Any, T]]) -> T:
-    """Run a flow from within a task and return its result; for health checks and tests."""
-    loop = asyncio.get_running_loop()
-    flow = Flow(deadlines, loop)
-    done: asyncio.Future[T] = loop.create_future()
-
-    async def run() -> None:
-        try:
-            result = await work(flow)
-        except BaseException as error:
-            if not done.done():
-                done.set_exception(error)
-        else:
-            if not done.done():
-                done.set_result(result)
-
-    flow.start(run())
-    try:
-        return await done
-    except asyncio.CancelledError:
-        flow.throw(asyncio.CancelledError())
-        raise

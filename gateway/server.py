@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.settings import Settings
 
-_BACKLOG = 4096
+BACKLOG = 4096
 _FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.2, 10.0, 10.0
 _START_WITHIN_S = 60.0
 _FINISH_S = 8.0
@@ -85,7 +85,7 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
 def _listening(listeners: list[socket.socket]) -> list[socket.socket]:
     for listener in listeners:
         try:
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
         except OSError:
             for each in listeners:
                 each.close()
@@ -100,7 +100,7 @@ class _Supervisor:
         # A thread of a worker may hang in a store that is stalled.
         self._stop_within_s = settings.drain_delay_s + settings.drain_timeout_s + _FINISH_S
         self._stop = asyncio.Event()
-        self._reload = asyncio.Condition()
+        self._reload = asyncio.Event()
         self._generation = 0
         self._one_at_a_time = asyncio.Lock()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -109,10 +109,7 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        reloads: set[asyncio.Task[None]] = set()
-        loop.add_signal_handler(
-            signal.SIGHUP, lambda: reloads.add(asyncio.create_task(self._next_generation()))
-        )
+        loop.add_signal_handler(signal.SIGHUP, self._next_generation)
         recorder_stop = asyncio.Event()
         recorder = asyncio.create_task(self._keep(_RECORDER, None, recorder_stop))
         closing = asyncio.create_task(self._close(listeners))
@@ -129,14 +126,14 @@ class _Supervisor:
         for listener in listeners:
             listener.close()
 
-    async def _next_generation(self) -> None:
-        async with self._reload:
-            self._generation += 1
-            self._reload.notify_all()
+    def _next_generation(self) -> None:
+        self._generation += 1
+        self._reload.set()
+        self._reload = asyncio.Event()  # for the one after
 
     async def _changed(self, generation: int) -> None:
-        async with self._reload:
-            await self._reload.wait_for(lambda: self._generation != generation)
+        if self._generation == generation:
+            await self._reload.wait()
 
     async def _keep(self, module: str, listener: socket.socket | None, stop: asyncio.Event) -> None:
         """Keep one process running until `stop`, and replace it at each new generation."""

@@ -23,9 +23,8 @@ from gateway.app import create_gateway
 from gateway.front import Front
 from gateway.http import ClientConnection
 from gateway.lifeline import die_with_parent
+from gateway.server import BACKLOG
 from gateway.settings import Settings
-
-BACKLOG = 4096
 
 
 class _Server(uvicorn.Server):

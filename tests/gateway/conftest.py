@@ -2,12 +2,13 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import uvloop
 
+from gateway.flow import Deadlines
 from gateway.store.database import Database
 from tests.gateway.admitting import Clock, Shaky
 from tests.gateway.running import RunningGateway, running_gateway
@@ -74,3 +75,12 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]
     home = tmp_path_factory.mktemp("strict")
     with running_gateway(home, embedder="", **limits) as running:
         yield running
+
+
+@pytest.fixture
+async def deadlines() -> AsyncIterator[Deadlines]:
+    """The clock of flows, ticking."""
+    deadlines = Deadlines()
+    deadlines.start()
+    yield deadlines
+    deadlines.close()

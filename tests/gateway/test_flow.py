@@ -3,27 +3,12 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any
 
 import pytest
 
 from gateway.call import ClientLeft
-from gateway.flow import Deadlines, Flow, drive
-
-
-@pytest.fixture
-async def deadlines() -> AsyncIterator[Deadlines]:
-    deadlines = Deadlines()
-    deadlines.start()
-    yield deadlines
-    deadlines.close()
-
-
-def _start(deadlines: Deadlines, work: Callable[[Flow], Coroutine[Any, Any, None]]) -> Flow:
-    flow = Flow(deadlines, asyncio.get_running_loop())
-    flow.start(work(flow))
-    return flow
+from gateway.flow import Deadlines, Flow
+from tests.gateway.flows import drive, start
 
 
 async def test_it_runs_at_once_until_it_waits_and_goes_on_within_the_wake(
@@ -36,7 +21,7 @@ async def test_it_runs_at_once_until_it_waits_and_goes_on_within_the_wake(
         await flow.wait(5)
         seen.append("woken")
 
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     assert seen == ["begun"]
     flow.wake()
     assert seen == ["begun", "woken"]
@@ -67,7 +52,7 @@ async def test_a_wake_before_the_wait_leaves_its_condition(deadlines: Deadlines)
             await flow.wait(5)
         ended = True
 
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     arrived.append(1)
     flow.wake()
     assert not ended, "only its future may resume it"
@@ -86,7 +71,7 @@ async def test_spurious_wakes_change_nothing(deadlines: Deadlines) -> None:
             await flow.wait(5)
             turns += 1
 
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     for _ in range(10):
         flow.wake()
     assert turns == 10
@@ -137,8 +122,8 @@ async def test_wakes_of_others_do_not_move_a_deadline(deadlines: Deadlines) -> N
             await flow.wait(0.5)
 
     began = time.monotonic()
-    _start(deadlines, short)
-    other = _start(deadlines, busy)
+    start(deadlines, short)
+    other = start(deadlines, busy)
     while not timed_out and time.monotonic() - began < 2:
         other.wake()
         await asyncio.sleep(0.01)
@@ -161,7 +146,7 @@ async def test_an_error_thrown_in_reaches_the_wait_and_can_be_survived(
         await flow.wait(5)
         seen.append("went on")
 
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     flow.throw(ClientLeft())
     assert seen == ["left"]
     flow.wake()
@@ -178,7 +163,7 @@ async def test_sleep_0_lets_others_run_in_between(deadlines: Deadlines) -> None:
         seen.append("after")
 
     asyncio.get_running_loop().call_soon(seen.append, "another")
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     assert seen == ["before"]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -196,7 +181,7 @@ async def test_a_flow_that_raises_is_forgotten_and_harms_no_other(
     async def right(flow: Flow) -> None:
         await flow.wait(5)
 
-    bad, good = _start(deadlines, wrong), _start(deadlines, right)
+    bad, good = start(deadlines, wrong), start(deadlines, right)
     bad.wake()
     assert deadlines.flows == {good}
     assert "ZeroDivisionError" in caplog.text
@@ -273,7 +258,7 @@ async def test_many_flows_at_once_all_end(deadlines: Deadlines) -> None:
         finally:
             ended.append(outcome)
 
-    flows = [_start(deadlines, work) for _ in range(400)]
+    flows = [start(deadlines, work) for _ in range(400)]
     for flow in chance.sample(flows, 100):
         loop.call_later(chance.random() * 0.1, flow.throw, ClientLeft())
     until = time.monotonic() + 3

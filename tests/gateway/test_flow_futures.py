@@ -2,29 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.call import ClientLeft
-from gateway.flow import Deadlines, Flow, drive
+from gateway.flow import Deadlines, Flow
 from gateway.upstream import Upstream
-
-
-@pytest.fixture
-async def deadlines() -> AsyncIterator[Deadlines]:
-    deadlines = Deadlines()
-    deadlines.start()
-    yield deadlines
-    deadlines.close()
-
-
-def _start(deadlines: Deadlines, work: Callable[[Flow], Coroutine[Any, Any, None]]) -> Flow:
-    flow = Flow(deadlines, asyncio.get_running_loop())
-    flow.start(work(flow))
-    return flow
+from tests.gateway.flows import drive, start
 
 
 async def test_a_future_that_others_share_outlives_a_departure(deadlines: Deadlines) -> None:
@@ -35,7 +21,7 @@ async def test_a_future_that_others_share_outlives_a_departure(deadlines: Deadli
         with contextlib.suppress(ClientLeft):
             got.append(await shared)
 
-    leaving, staying = _start(deadlines, work), _start(deadlines, work)
+    leaving, staying = start(deadlines, work), start(deadlines, work)
     leaving.throw(ClientLeft())
     assert not shared.cancelled()
     assert deadlines.flows == {staying}
@@ -73,7 +59,7 @@ async def test_a_future_that_is_done_already_costs_no_turn(deadlines: Deadlines)
     async def work(flow: Flow) -> None:
         got.append(await flow.result_of(future, 1))
 
-    _start(deadlines, work)
+    start(deadlines, work)
     assert got == [1]
 
 
@@ -95,7 +81,7 @@ async def test_an_old_future_does_not_resume_what_waits_for_another(deadlines: D
         except RuntimeError as error:
             outcome.append(error)
 
-    flow = _start(deadlines, work)
+    flow = start(deadlines, work)
     first.set_result(1)
     flow.throw(TimeoutError())
     await asyncio.sleep(0.01)

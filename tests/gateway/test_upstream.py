@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.flow import Deadlines, Flow, drive
+from gateway.flow import Deadlines, Flow
 from gateway.upstream import (
     BadAnswer,
     ConnectFailed,
@@ -19,6 +19,7 @@ from gateway.upstream import (
     Upstream,
     UpstreamTimeout,
 )
+from tests.gateway.flows import drive
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 _OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
