@@ -15,7 +15,7 @@ endif
 TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
 
 STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
-FAST := not engine and not services and not browser and not train and not chaos
+FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
 .PHONY: help setup compile serve test check bench chaos format services lock reference clean

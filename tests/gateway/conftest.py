@@ -84,3 +84,10 @@ async def deadlines() -> AsyncIterator[Deadlines]:
     deadlines.start()
     yield deadlines
     deadlines.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what needs the second gateway to `make test`."""
+    for item in items:
+        if "strict" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)

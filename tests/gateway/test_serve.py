@@ -17,6 +17,7 @@ from gateway.store.keys import Keys
 from tests.gateway.running import ROOT, wait
 
 
+@pytest.mark.slow
 def test_serve_prints_a_curl_line_that_works_and_leaves_nothing(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -21,6 +21,7 @@ def _metric(url: str, name: str) -> float:
     return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
 
+@pytest.mark.slow
 def test_metrics_add_up_over_workers_and_outlive_them(tmp_path: Path) -> None:
     with running_gateway(tmp_path, workers="2", embedder="") as gateway:
         with ThreadPoolExecutor(8) as pool:
@@ -65,6 +66,7 @@ def _command(process: psutil.Process) -> str:
         return ""
 
 
+@pytest.mark.slow
 def test_without_a_key_only_loopback_is_bound(tmp_path: Path) -> None:
     environment = os.environ | {
         "DRIFTGATE_HOME": str(tmp_path), "DRIFTGATE_HOST": "0.0.0.0", "DRIFTGATE_PORT": "0",
@@ -85,6 +87,7 @@ def test_without_a_key_only_loopback_is_bound(tmp_path: Path) -> None:
     assert process.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
     with running_gateway(tmp_path, embedder="") as gateway:
         environment = os.environ | {

@@ -39,6 +39,7 @@ def test_migrating_again_keeps_the_data(database: Database, url: str) -> None:
     again.close()
 
 
+@pytest.mark.slow
 def test_four_processes_may_migrate_at_once(url: str) -> None:
     spawn = multiprocessing.get_context("spawn")
     processes = [spawn.Process(target=_migrate, args=(url,)) for _ in range(4)]
