@@ -36,6 +36,7 @@ class Settings(BaseSettings):
     )
     ledger_url: str = Field(
         "",
+        pattern="^((redis|rediss|unix)://.+)?$",
         description="Where the use of keys with limits is counted: `redis://…`, or empty: "
         "the store.",
     )

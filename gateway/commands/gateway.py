@@ -8,6 +8,7 @@ from gateway.server import serve
 from gateway.settings import Settings
 from gateway.store.database import Database, StoreError
 from gateway.store.keys import Keys
+from gateway.store.ledger import open_ledger
 
 app = typer.Typer()
 
@@ -20,6 +21,8 @@ def gateway() -> None:
         database = Database(settings.resolved_database_url())
         database.migrate()
         refuse_open_binding(settings, Keys(database))
+        # Each worker opens its own; what is wrong with the setting is told once, here.
+        open_ledger(settings.ledger_url, database).close()
         database.close()
         status = serve(settings)
     except StoreError as error:

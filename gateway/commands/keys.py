@@ -22,24 +22,24 @@ app = typer.Typer(help="The API keys of the gateway.", no_args_is_help=True)
 _NAME_LIMIT = 200
 # The prefix is not echoed: somebody may have pasted a whole key.
 _NO_KEY = "There is no key with this prefix; `driftgate keys list` shows them."
-_Requests = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Requests that it may make a minute.")
-]
-_Tokens = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=LARGEST_LIMIT, help="Tokens that it may use a minute, prompts and answers."
-    ),
-]
-_Concurrency = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Requests that it may have at once.")
-]
-_Day = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Tokens that it may use a UTC day.")
-]
-_Month = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST_LIMIT, help="Tokens that it may use a UTC month.")
-]
+
+
+def _bounded(value: int | None) -> int | None:
+    if value is not None and value > LARGEST_LIMIT:
+        raise typer.BadParameter(f"a limit is at most {LARGEST_LIMIT:,}")
+    return value
+
+
+def _option(help: str) -> Any:
+    # Not `max`, which the help would show with all its zeros.
+    return typer.Option(min=1, metavar="N", callback=_bounded, help=help)
+
+
+_Requests = Annotated[int | None, _option("Requests that it may make a minute.")]
+_Tokens = Annotated[int | None, _option("Tokens that it may use a minute, prompts and answers.")]
+_Concurrency = Annotated[int | None, _option("Requests that it may have at once.")]
+_Day = Annotated[int | None, _option("Tokens that it may use a UTC day.")]
+_Month = Annotated[int | None, _option("Tokens that it may use a UTC month.")]
 _UNITS = {
     "requests_per_minute": "requests/min",
     "tokens_per_minute": "tokens/min",
@@ -78,7 +78,7 @@ def create(
         try:
             key, text = keys.create(name, scope or ("inference", "feedback"), limits)
         except ValueError as error:
-            _end(f"Wrong scope: {error}.")
+            _end(f"{error}.")
     if as_json:
         typer.echo(json.dumps({"key": text, **_shown(key)}, indent=2))
         return
@@ -95,17 +95,17 @@ def list_keys(as_json: _Json = False) -> None:
         typer.echo(json.dumps([_shown(key) for key in found], indent=2))
         return
     table = Table()
-    for column in ("prefix", "name", "scopes", "limits", "created (UTC)", "revoked (UTC)"):
-        table.add_column(column, no_wrap=column == "prefix")
+    # One line each: a number cut in two, or cut off, is read wrongly. A name may wrap.
+    for column in ("prefix", "name", "scopes", "limits", "made (UTC)"):
+        table.add_column(column, no_wrap=column != "name", overflow="fold")
     for key in found:
         # Text: a name in square brackets is no markup.
         table.add_row(
             key.prefix,
             Text(key.name),
-            ", ".join(sorted(key.scopes)),
-            _limits(key.limits),
-            _time(key.created_at),
-            _time(key.revoked_at),
+            "\n".join(sorted(key.scopes)),
+            "\n".join(_limits(key.limits)),
+            _times(key),
         )
     Console().print(table)
 
@@ -138,7 +138,7 @@ def limit(
     if as_json:
         typer.echo(json.dumps(_shown(key), indent=2))
         return
-    typer.echo(f"Limits of {key.prefix}: {_limits(key.limits) or 'none'}.")
+    typer.echo(f"Limits of {key.prefix}: {', '.join(_limits(key.limits)) or 'none'}.")
 
 
 @app.command()
@@ -182,13 +182,16 @@ def _shown(key: ApiKey) -> dict[str, Any]:
     }
 
 
-def _limits(limits: KeyLimits) -> str:
+def _limits(limits: KeyLimits) -> list[str]:
     given = {name: value for name, value in asdict(limits).items() if value is not None}
-    return ", ".join(f"{value:,} {_UNITS[name]}" for name, value in given.items())
+    return [f"{value:,} {_UNITS[name]}" for name, value in given.items()]
 
 
-def _time(seconds: float | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"
+def _times(key: ApiKey) -> str:
+    made = f"{datetime.fromtimestamp(key.created_at, UTC):%Y-%m-%d %H:%M}"
+    if key.revoked_at is None:
+        return made
+    return f"{made}\nrevoked\n{datetime.fromtimestamp(key.revoked_at, UTC):%Y-%m-%d %H:%M}"
 
 
 def _end(message: str) -> NoReturn:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.gateway.running import ROOT
 
 
@@ -24,6 +26,21 @@ def test_a_setting_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     first, second = done.stderr.splitlines()
     assert first.startswith("DRIFTGATE_PORT='http': ")
     assert second.startswith("DRIFTGATE_WORKERS='0': ")
+
+
+@pytest.mark.parametrize("command", ["gateway", "serve"])
+def test_a_ledger_that_is_none_is_named_once(command: str, tmp_path: Path) -> None:
+    done = _run(command, DRIFTGATE_HOME=str(tmp_path), DRIFTGATE_LEDGER_URL="foo://x")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("DRIFTGATE_LEDGER_URL='foo://x': ")
+
+
+def test_a_ledger_url_that_redis_does_not_understand_is_named_once(tmp_path: Path) -> None:
+    done = _run("gateway", DRIFTGATE_HOME=str(tmp_path), DRIFTGATE_LEDGER_URL="redis://host:port")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "the ledger's URL" in line
 
 
 def test_serve_names_an_address_that_is_taken(tmp_path: Path) -> None:
