@@ -22,7 +22,7 @@ from gateway.limits.refusal import too_large
 from gateway.store.ledger import Lease, LedgerStore, Row
 
 # A refused request asks again after these times: what another worker has free comes back soon.
-_GRACE_S = (0.03, 0.05, 0.08)
+_GRACE_S: tuple[float, ...] = (0.03, 0.05, 0.08)
 _TICK_S = 0.25
 _SOON_S = 0.02
 _PURGE_EVERY_S = 600.0

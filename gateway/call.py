@@ -6,20 +6,19 @@ the transport as bytes, one write for what is known at once.
 
 import os
 from http import HTTPStatus
-from typing import Protocol
+from typing import Final, Protocol
 
 from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout
 from gateway.flow import Flow
 
-_STATUS_LINES = {
+_STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
     for status in HTTPStatus
 }
-_STREAM = (
+_STREAM: Final = (
     b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     b"x-accel-buffering: no\r\n"  # nginx would hold frames back
 )
-Headers = list[tuple[bytes, bytes]]
 
 
 class Worker(Protocol):
@@ -55,7 +54,7 @@ class Call:
         started: Loop time at which the body was complete, in seconds.
         release: Named in the answer's `x-driftgate-release`, once it is known.
         overhead_s: Time that the gateway itself took so far.
-        limits: The `x-ratelimit-*` headers.
+        limits: The `x-ratelimit-*` header lines.
         begun: Whether a byte of the answer was written.
     """
 
@@ -76,7 +75,7 @@ class Call:
         self.request_id = _request_id()
         self.release = b""
         self.overhead_s = 0.0
-        self.limits: Headers = []
+        self.limits = b""
         self.keep_alive = True
         self.begun = False
         self.left = False
@@ -139,16 +138,15 @@ class Call:
         self.begun = True
         if self._connection.front.draining:
             self.keep_alive = False
-        head = b"%b%b%bx-request-id: %b\r\n" % (
-            _STATUS_LINES[status], self._connection.front.date_line, lines, self.request_id,
+        head = b"%b%b%b%bx-request-id: %b\r\n" % (
+            _STATUS_LINES[status], self._connection.front.date_line, lines, self.limits,
+            self.request_id,
         )  # fmt: skip
         if self.release:
             head += b"x-driftgate-release: %b\r\nx-driftgate-overhead-ms: %.3f\r\n" % (
                 self.release,
                 self.overhead_s * 1000,
             )
-        if self.limits:
-            head += _lines(self.limits)
         return head + (b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
 
     def _write(self, data: bytes) -> None:
@@ -159,7 +157,7 @@ class Call:
         self._connection.answered(self)
 
 
-def _lines(headers: Headers) -> bytes:
+def _lines(headers: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join([b"%b: %b\r\n" % (name, value) for name, value in headers])
 
 

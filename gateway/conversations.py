@@ -12,16 +12,17 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from gateway.wire import InferenceRequest
 
-_ENTRY = struct.Struct("<8sII")  # key, checksum of the release, Unix time
-_KEY = struct.Struct("<II")
-_SLOTS = 2**16
-_LIFETIME_S = 3600
-_SYSTEM = re.compile(rb'"role"\s*:\s*"(?:system|developer)"')
+_ENTRY: Final = struct.Struct("<8sII")  # key, checksum of the release, Unix time
+_KEY: Final = struct.Struct("<II")
+_SLOTS: Final = 2**16
+_LIFETIME_S: Final = 3600
+_SYSTEM: Final = re.compile(rb'"role"\s*:\s*"(?:system|developer)"')
 
 
 class Conversations:

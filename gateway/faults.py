@@ -1,6 +1,7 @@
 """What a client is told when an engine fails: foreign errors become the gateway's own."""
 
 from gateway import sse
+from gateway.connection import BadAnswer, UpstreamError, UpstreamTimeout
 from gateway.errors import (
     EngineFailed,
     EngineTimeout,
@@ -9,7 +10,6 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.upstream import BadAnswer, UpstreamError, UpstreamTimeout
 
 
 class EngineError(UpstreamError):

@@ -8,12 +8,12 @@ it at once, and one ticker watches over the deadlines of all. Measured in `ARCHI
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from gateway.outbox import Outbox
 
 _log = logging.getLogger(__name__)
-_NEVER = float("inf")
+_NEVER: Final = float("inf")
 _TICK_S = 0.05
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ what ASGI costs it (`ARCHITECTURE.md`). Time limits are kept by one sweep over a
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import httptools
 from uvicorn.config import Config
@@ -25,9 +25,9 @@ _LINGER_S = 2.0
 # A worker that stops waits so long for an idle client's next request: httpx, and so the official
 # openai client, itself gives a connection up that was idle for 5 s.
 _LEAVE_S = 5.5
-_MAX_HEAD_BYTES = 64 * 1024
+_MAX_HEAD_BYTES: Final = 64 * 1024
 # The key is checked before a body larger than this is taken in.
-_SMALL_BODY_BYTES = 64 * 1024
+_SMALL_BODY_BYTES: Final = 64 * 1024
 _IDLE, _HEAD, _BODY, _ANSWER, _LINGER = range(5)
 
 

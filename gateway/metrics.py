@@ -8,7 +8,7 @@ and releases only, errors are status codes.
 import os
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -29,7 +29,7 @@ _TTFT_BUCKETS = (
 _PER_TOKEN_BUCKETS = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 _TOKEN_BUCKETS = tuple(4**i for i in range(14))
 _OVERHEAD_BUCKETS = tuple(0.00005 * 2**i for i in range(14))
-_OPERATIONS = {"chat": "chat", "completion": "text_completion", "response": "responses"}
+_OPERATIONS: Final = {"chat": "chat", "completion": "text_completion", "response": "responses"}
 _MODEL_LABELS = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model")
 
 

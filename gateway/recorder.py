@@ -21,8 +21,8 @@ import msgspec
 from gateway import answers, spool, wire
 from gateway.lifeline import die_with_parent
 from gateway.metrics import RecordMetrics
+from gateway.served import Served
 from gateway.settings import Settings
-from gateway.spool import Served
 from gateway.store.database import Database, StoreError
 from gateway.store.traffic import Traffic, TrafficRecord
 

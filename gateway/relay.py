@@ -8,38 +8,38 @@ the engine's work.
 import logging
 import time
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from gateway import conversations, faults, sse, wire
 from gateway.admission import Admission
 from gateway.auth import KeyRing, Principal
+from gateway.bodies import Operation
 from gateway.call import Call, ClientLeft
+from gateway.connection import (
+    BadAnswer,
+    ConnectFailed,
+    ConnectionBroken,
+    UpstreamError,
+    UpstreamTimeout,
+)
 from gateway.errors import EngineTimeout, GatewayError
 from gateway.flow import Deadlines
 from gateway.gate import Gate
 from gateway.limits.quota import FREE, Grant
 from gateway.metrics import Metrics
 from gateway.routing import EngineLink, Route, Routes
-from gateway.spool import Served, Spool
-from gateway.upstream import (
-    BadAnswer,
-    ConnectFailed,
-    ConnectionBroken,
-    Exchange,
-    UpstreamError,
-    UpstreamTimeout,
-)
+from gateway.served import Served
+from gateway.spool import Spool
+from gateway.upstream import Exchange
 
 _log = logging.getLogger(__name__)
 # path on the wire → operation, path of the engine, prefix of the engine's completion ids
-OPERATIONS: dict[str, tuple[wire.Operation, bytes, str]] = {
+OPERATIONS: Final[dict[str, tuple[Operation, bytes, str]]] = {
     "/v1/chat/completions": ("chat", b"/v1/chat/completions", "chatcmpl-"),
     "/v1/completions": ("completion", b"/v1/completions", "cmpl-"),
     "/v1/responses": ("response", b"/v1/responses", "resp_"),
 }
-_MOST_ATTEMPTS = 3
-_PREFIX_BYTES = 1024
-_MOST_FRAME_BYTES = 8 * 2**20
+_MOST_ATTEMPTS: Final = 3
 
 
 class _Task:
@@ -153,7 +153,7 @@ class Relay:
         self._keys.require(principal, "inference")
         request = wire.parse(operation, call.body)
         grant = await self._admit(principal, request)
-        call.limits = grant.headers
+        call.limits = grant.lines
         try:
             if not self._gate.enter():
                 await self._gate.wait(call.flow)
@@ -213,7 +213,7 @@ class Relay:
     async def _forward(self, task: _Task) -> None:
         """Try engines of the release until one answers or a byte has gone to the client."""
         call, route = task.call, task.route
-        prefix = task.request.prompt()[:_PREFIX_BYTES] if self._limits.prefix_affinity else None
+        prefix = task.request.prompt() if self._limits.prefix_affinity else None
         tried: list[EngineLink] = []
         failure: GatewayError | None = None
         while len(tried) < _MOST_ATTEMPTS:
@@ -302,7 +302,7 @@ class Relay:
                 limits.idle_timeout_s if passed else limits.first_token_timeout_s
             ):
                 passed += len(data)
-                if passed > limits.response_bytes or scanner.pending_bytes > _MOST_FRAME_BYTES:
+                if passed > limits.response_bytes or scanner.pending_bytes > sse.MOST_FRAME_BYTES:
                     raise BadAnswer("the answer, or one frame of it, is too large")
                 frames = scanner.feed(data)
                 if served.ttft_s is None and scanner.saw_token:

@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.breaker import Breaker
 from gateway.conversations import Conversations, checksum
@@ -19,10 +20,11 @@ from gateway.store.engines import Engine, EngineState
 from gateway.store.releases import Release, Target
 from gateway.upstream import Upstream
 
-_RETRY_AFTER_S = 5
+_RETRY_AFTER_S: Final = 5
 # An engine that has a prompt's beginning in its cache is taken although it has this many more
 # requests in flight than the least loaded one.
-_AFFINITY_SLACK = 4
+_AFFINITY_SLACK: Final = 4
+_PREFIX_BYTES: Final = 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -150,7 +152,7 @@ class Routes:
         Args:
             release: What must be served.
             tried: Engines that have failed this request.
-            prefix: The beginning of the prompt, where the engine that had it before is preferred
+            prefix: The prompt, where the engine that had its beginning before is preferred
                 (rendezvous hashing, Thaler and Ravishankar 1998).
         """
         links = self._by_release.get(release, ())
@@ -162,7 +164,8 @@ class Routes:
             return None
         fewest = min(link.in_flight for link in links)
         if prefix is not None:
-            home = max(links, key=lambda k: zlib.crc32(prefix, zlib.crc32(k.engine.slot.encode())))
+            start = prefix[:_PREFIX_BYTES]
+            home = max(links, key=lambda k: zlib.crc32(start, zlib.crc32(k.engine.slot.encode())))
             if home.in_flight <= fewest + _AFFINITY_SLACK:
                 return home
         return random.choice([k for k in links if k.in_flight == fewest])  # noqa: S311 - a tie

@@ -1,58 +1,33 @@
 """The spool: traffic records on their way from a worker to the store, as files in `home/spool`.
 
-A worker appends raw bytes to a list and a thread writes them out ten times a second, each batch as
-a file of its own that appears whole, by a rename. The recorder, a process of its own, reads them
-into the store. So the request path never decodes a record nor waits for the store, and a store that
-is away for an hour costs disk, not records. Both ends are bounded: what does not fit is dropped and
-counted.
+A worker appends raw bytes to a list and a thread writes them out ten times a second, each batch at
+once and as a file of its own that appears whole, by a rename. The recorder, a process of its own,
+reads them into the store. So the request path never decodes a record nor waits for the store, and a
+store that is away for an hour costs disk, not records. Both ends are bounded: what does not fit is
+dropped and counted.
 """
 
 import contextlib
 import logging
 import os
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from gateway.metrics import RecordMetrics
-from gateway.wire import Operation
+from gateway.served import Served, decode, encode
 
 _log = logging.getLogger(__name__)
 _WRITE_EVERY_S = 0.1
-_MAX_WAITING_BYTES = 32 * 2**20
-_LENGTH = struct.Struct(">I")
+_MAX_WAITING_BYTES: Final = 32 * 2**20
+_LENGTH_BYTES: Final = 4
 _SUFFIX = ".spool"
-
-
-class Served(msgspec.Struct, array_like=True):
-    """One request as the relay leaves it: raw bytes, to be read by the recorder."""
-
-    operation: Operation
-    body: bytes
-    stream: bool
-    completion_id: str
-    key_prefix: str | None
-    alias: str
-    release: str
-    created_at: float
-    conversation: str | None = None
-    outcome: str = "error"
-    status: int = 500
-    duration_s: float = 0.0
-    ttft_s: float | None = None
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    finish_reason: str | None = None
-    answer: bytes = b""
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(Served)
 
 
 class Spool:
@@ -75,7 +50,7 @@ class Spool:
         self._full = False
         self._number = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
+        self._writer = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
         """Start writing.
@@ -84,22 +59,23 @@ class Spool:
             OSError: The folder cannot be made.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._thread.start()
+        self._writer.start()
 
     def put(self, served: Served) -> None:
         """Take a record, or drop and count it where the spool is full. Never blocks."""
         if self._full or self._put_bytes - self._taken_bytes > _MAX_WAITING_BYTES:
             self._metrics.dropped.inc()
             return
-        record = _encode(served)
+        record = encode(served)
+        self._waiting.append(len(record).to_bytes(_LENGTH_BYTES, "big"))
         self._waiting.append(record)
         self._put_bytes += len(record)
 
     def close(self) -> None:
         """Write what waits."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        if self._writer.is_alive():
+            self._writer.join()
 
     def _run(self) -> None:
         measured = 0.0
@@ -111,24 +87,32 @@ class Spool:
         self._write()
 
     def _write(self) -> None:
-        records = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not records:
+        count = len(self._waiting) // 2
+        if not count:
             return
-        self._taken_bytes += sum(map(len, records))
+        parts = [self._waiting.popleft() for _ in range(2 * count)]
+        batch = b"".join(parts)
+        self._taken_bytes += len(batch) - count * _LENGTH_BYTES
         self._number += 1
         name = f"{time.time_ns()}-{os.getpid()}-{self._number}"
         unfinished = self._folder / f"{name}.tmp"
         try:
-            with open(unfinished, "wb") as file:
-                for record in records:
-                    file.write(_LENGTH.pack(len(record)))
-                    file.write(record)
+            # One write for all: after each, this thread must win the interpreter's lock back from
+            # the relay, which cost the relay 15 % when records were written one by one.
+            with open(unfinished, "wb", buffering=0) as file:
+                _write_all(file, batch)
             unfinished.rename(self._folder / (name + _SUFFIX))
         except OSError as error:
-            self._metrics.dropped.inc(len(records))
-            _log.warning("spool: %s; %d records are lost", error, len(records))
+            self._metrics.dropped.inc(count)
+            _log.warning("spool: %s; %d records are lost", error, count)
             with contextlib.suppress(OSError):
                 unfinished.unlink()
+
+
+def _write_all(file: FileIO, batch: bytes) -> None:
+    rest = memoryview(batch)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def files(folder: Path) -> list[Path]:
@@ -144,12 +128,12 @@ def read(file: Path) -> Iterator[Served]:
         ValueError: It is not a spool file.
     """
     with file.open("rb") as opened:
-        while head := opened.read(_LENGTH.size):
-            if len(head) < _LENGTH.size:
+        while head := opened.read(_LENGTH_BYTES):
+            if len(head) < _LENGTH_BYTES:
                 raise ValueError(f"{file.name} ends within a length")
-            (length,) = _LENGTH.unpack(head)
+            length = int.from_bytes(head, "big")
             try:
-                yield _decoder.decode(opened.read(length))
+                yield decode(opened.read(length))
             except msgspec.MsgspecError as error:
                 raise ValueError(f"{file.name}: {error}") from error
 

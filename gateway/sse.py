@@ -6,24 +6,27 @@ since its quotes are escaped. Format: https://html.spec.whatwg.org/multipage/ser
 """
 
 import re
+from typing import Final
 
 import msgspec
 
 from gateway.errors import EngineFailed, GatewayError
 
-_TOKEN = re.compile(
+_TOKEN: Final = re.compile(
     rb'"(?:content|text|reasoning|reasoning_content|refusal|arguments|delta)":\s*"[^"]'
     rb'|"tool_calls":\s*\[\s*\{'
 )
-_FINISH = re.compile(rb'"finish_reason":\s*"([a-z_]+)"')
-_PROMPT_TOKENS = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s*(\d+)')
-_COMPLETION_TOKENS = re.compile(rb'"(?:completion_tokens|output_tokens)":\s*(\d+)')
-_USAGE = re.compile(rb'"usage":\s*\{')
-_NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
-_ERROR = re.compile(rb'^(?:event: error\s*\n)?data:\s*\{\s*"error"')
-_ID = re.compile(rb'"id":\s*"([^"\\]{1,200})"')
+_FINISH: Final = re.compile(rb'"finish_reason":\s*"([a-z_]+)"')
+_PROMPT_TOKENS: Final = re.compile(rb'"(?:prompt_tokens|input_tokens)":\s*(\d+)')
+_COMPLETION_TOKENS: Final = re.compile(rb'"(?:completion_tokens|output_tokens)":\s*(\d+)')
+_USAGE: Final = re.compile(rb'"usage":\s*\{')
+_NO_CHOICES: Final = re.compile(rb'"choices":\s*\[\s*\]')
+_ERROR: Final = re.compile(rb'^(?:event: error\s*\n)?data:\s*\{\s*"error"')
+_ID: Final = re.compile(rb'"id":\s*"([^"\\]{1,200})"')
+# A frame that is larger is none.
+MOST_FRAME_BYTES: Final = 8 * 2**20
 # The Responses API has no [DONE]; these events end it.
-_LAST_EVENT = re.compile(rb"^event: response\.(completed|incomplete|failed)\b")
+_LAST_EVENT: Final = re.compile(rb"^event: response\.(completed|incomplete|failed)\b")
 
 
 class Usage(msgspec.Struct, frozen=True):

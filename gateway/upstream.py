@@ -8,130 +8,22 @@ goes on within the socket's callback, and reading pauses while the client is slo
 import asyncio
 import time
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Final, Self
 
 import httptools
 
+from gateway.connection import (
+    BadAnswer,
+    ConnectFailed,
+    Connection,
+    ConnectionBroken,
+    UpstreamTimeout,
+)
 from gateway.flow import Flow
 
 # vLLM's uvicorn closes an idle connection after 5 s; one that is nearly that old is not reused.
-_IDLE_LIMIT_S = 4.0
-_MAX_IDLE = 256
-# Reading from the engine pauses while this much of an answer waits for the client.
-_HIGH_WATER = 256 * 1024
-
-
-class UpstreamError(Exception):
-    """Base of what can go wrong between the gateway and an engine."""
-
-
-class ConnectFailed(UpstreamError):
-    """The engine does not accept connections."""
-
-
-class ConnectionBroken(UpstreamError):
-    """The engine closed the connection before its answer ended."""
-
-
-class BadAnswer(ConnectionBroken):
-    """The engine answered what is not HTTP, or more than is allowed."""
-
-
-class UpstreamTimeout(UpstreamError):
-    """The engine was silent for longer than allowed."""
-
-
-class _Connection(asyncio.Protocol):
-    """One connection; serves one request at a time."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.parser = httptools.HttpResponseParser(self)
-        self.closed = False
-        self.idle_since = 0.0
-        self.flow: Flow | None = None
-        self.start_request(None)
-
-    def start_request(self, flow: Flow | None) -> None:
-        self.flow = flow
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.head_done = False
-        self.keep_alive = False
-        self.complete = False
-        self.started = False
-        self.chunks: list[bytes] = []
-        self.buffered = 0
-        self.paused = False
-        self.error: UpstreamError | None = None
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
-
-    def data_received(self, data: bytes) -> None:
-        self.started = True
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self.fail(BadAnswer(f"the engine's answer is not HTTP: {error}"))
-        if self.buffered > _HIGH_WATER and not self.paused and self.transport is not None:
-            self.paused = True
-            self.transport.pause_reading()
-        if self.flow is not None:
-            self.flow.wake()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.closed = True
-        if not self.complete:
-            if self.head_done and not self._is_framed():
-                self.complete = True  # an answer without a length ends with its connection
-            else:
-                self.error = self.error or ConnectionBroken("the engine closed the connection")
-        if self.flow is not None:
-            self.flow.wake()
-
-    # httptools callbacks
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        self.status = self.parser.get_status_code()
-        # Asked now: after the last chunk the parser has forgotten that the body was chunked.
-        self.keep_alive = self.parser.should_keep_alive()
-        self.head_done = True
-
-    def on_body(self, body: bytes) -> None:
-        self.chunks.append(body)
-        self.buffered += len(body)
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-    # used by Exchange
-
-    def fail(self, error: UpstreamError) -> None:
-        self.error = self.error or error
-        self.closed = True
-        if self.transport is not None:
-            self.transport.abort()
-
-    def write(self, flow: Flow, message: bytes) -> None:
-        if self.transport is None or self.closed:
-            raise ConnectionBroken("the connection is closed")
-        flow.outbox.write(self.transport, message)
-
-    def abort(self) -> None:
-        self.closed = True
-        self.flow = None
-        if self.transport is not None:
-            self.transport.abort()
-
-    def _is_framed(self) -> bool:
-        framing = (b"content-length", b"transfer-encoding")
-        return any(name.lower() in framing for name, _ in self.headers)
+_IDLE_LIMIT_S: Final = 4.0
+_MAX_IDLE: Final = 256
 
 
 class Exchange:
@@ -139,7 +31,7 @@ class Exchange:
 
     __slots__ = ("_connection", "_flow", "_pool", "headers", "status")
 
-    def __init__(self, pool: "Upstream", connection: _Connection, flow: Flow) -> None:
+    def __init__(self, pool: "Upstream", connection: Connection, flow: Flow) -> None:
         self._pool = pool
         self._connection = connection
         self._flow = flow
@@ -214,7 +106,7 @@ class Upstream:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._idle: list[_Connection] = []
+        self._idle: list[Connection] = []
         self._path = ""
         self._host, self._port = "", 0
         if address.startswith("unix:"):
@@ -281,7 +173,7 @@ class Upstream:
                 raise
             return Exchange(self, connection, flow)
 
-    def release(self, connection: _Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Take a connection back; one whose answer has not ended is closed."""
         reusable = (
             connection.complete
@@ -303,7 +195,7 @@ class Upstream:
             connection.abort()
         self._idle.clear()
 
-    def _reuse(self) -> _Connection | None:
+    def _reuse(self) -> Connection | None:
         oldest = time.monotonic() - _IDLE_LIMIT_S
         while self._idle:
             connection = self._idle.pop()  # the most recently used is the least likely to be closed
@@ -312,14 +204,15 @@ class Upstream:
             connection.abort()
         return None
 
-    async def _connect(self, flow: Flow, timeout_s: float) -> _Connection:
+    async def _connect(self, flow: Flow, timeout_s: float) -> Connection:
+        protocol: Any = Connection
         if self._path:
-            connecting = flow.loop.create_unix_connection(_Connection, self._path)
+            connecting = flow.loop.create_unix_connection(protocol, self._path)
         else:
-            connecting = flow.loop.create_connection(_Connection, self._host, self._port)
+            connecting = flow.loop.create_connection(protocol, self._host, self._port)
         task = asyncio.ensure_future(connecting)
         try:
-            _, connection = await flow.result_of(task, timeout_s)
+            made = await flow.result_of(task, timeout_s)
         except (OSError, TimeoutError) as error:
             task.add_done_callback(_discard)
             reason = error or f"no connection within {timeout_s:g} s"
@@ -327,10 +220,11 @@ class Upstream:
         except BaseException:
             task.add_done_callback(_discard)
             raise
+        connection: Connection = made[1]
         return connection
 
 
-def _discard(task: "asyncio.Task[tuple[asyncio.BaseTransport, _Connection]]") -> None:
+def _discard(task: "asyncio.Task[tuple[asyncio.BaseTransport, Connection]]") -> None:
     """Close a connection that was made in the very turn in which nobody wanted it any more."""
     if not task.cancelled() and task.exception() is None:
         task.result()[1].abort()

@@ -4,83 +4,50 @@ Only the fields that decide something here are decoded. Everything else stays th
 client sent, so that whatever the engine understands passes, known to us or not.
 """
 
-from typing import Annotated, Literal
+from typing import Final
 
 import msgspec
 
+from gateway.bodies import DECODERS, PROMPT_FIELD, ChatHead, Head, Operation
 from gateway.errors import InvalidRequest
 
-Operation = Literal["chat", "completion", "response"]
-Metadata = Annotated[
-    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
-    msgspec.Meta(max_length=16),
-]
 # Set by the gateway alone; a client's own value would let it jump the engine's queue.
-_RESERVED = ("priority",)
+_RESERVED: Final = ("priority",)
+_FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TRUE: Final = msgspec.Raw(b"true")
 
 
-class _StreamOptions(msgspec.Struct):
-    include_usage: bool | None = None
-
-
-class _Head(msgspec.Struct):
-    model: str
-    max_tokens: float | None = None
-    max_completion_tokens: float | None = None
-    max_output_tokens: float | None = None
-    n: float | None = None
-    stream: bool | None = None
-    stream_options: _StreamOptions | None = None
-    metadata: Metadata | None = None
-    store: bool | None = None
-
-
-class _ChatHead(_Head, kw_only=True):
-    messages: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1)]
-
-
-class _CompletionHead(_Head, kw_only=True):
-    prompt: msgspec.Raw
-
-
-class _ResponseHead(_Head, kw_only=True):
-    input: msgspec.Raw
-
-
-_DECODERS: dict[str, msgspec.json.Decoder[_Head]] = {
-    "chat": msgspec.json.Decoder(_ChatHead),
-    "completion": msgspec.json.Decoder(_CompletionHead),
-    "response": msgspec.json.Decoder(_ResponseHead),
-}
-_PROMPT_FIELD = {"chat": "messages", "completion": "prompt", "response": "input"}
-_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_TRUE = msgspec.Raw(b"true")
-
-
-class InferenceRequest(msgspec.Struct):
+class InferenceRequest:
     """A parsed request: what the gateway needs, and the fields as the client sent them."""
 
-    operation: Operation
-    model: str
-    stream: bool
-    include_usage: bool
-    metadata: dict[str, str]
-    store: bool
-    fields: dict[str, msgspec.Raw]
-    messages: list[msgspec.Raw]
-    max_tokens: int | None
+    __slots__ = (
+        "fields", "include_usage", "max_tokens", "messages", "metadata", "model", "operation",
+        "store", "stream",
+    )  # fmt: skip
+
+    def __init__(self, operation: Operation, head: Head, fields: dict[str, msgspec.Raw]) -> None:
+        options = head.stream_options
+        self.operation: Operation = operation
+        self.model = head.model
+        self.stream = bool(head.stream)
+        self.include_usage = bool(options and options.include_usage)
+        self.metadata: dict[str, str] = head.metadata or {}
+        self.store = head.store is not False
+        self.fields = fields
+        self.messages: list[msgspec.Raw] = head.messages if isinstance(head, ChatHead) else []
+        self.max_tokens = _most_tokens(head)
 
     def prompt_estimate(self) -> int:
         """Return about how many tokens the prompt has: four bytes each, as English text has."""
-        return len(self.fields[_PROMPT_FIELD[self.operation]]) // 4 + 1
+        return len(self.fields[PROMPT_FIELD[self.operation]]) // 4 + 1
 
     def prompt(self) -> bytes:
         """Return the JSON of the messages, prompt or input."""
-        return bytes(self.fields[_PROMPT_FIELD[self.operation]])
+        return bytes(self.fields[PROMPT_FIELD[self.operation]])
 
     def parameters(self) -> dict[str, bytes]:
         """Return the JSON of every field but the prompt, by name."""
-        left_out = (_PROMPT_FIELD[self.operation], "model", "metadata")
+        left_out = (PROMPT_FIELD[self.operation], "model", "metadata")
         return {name: bytes(raw) for name, raw in self.fields.items() if name not in left_out}
 
     def for_engine(self, release: str) -> bytes:
@@ -107,7 +74,7 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
     try:
         # A raw field is passed on undecoded, so its text is checked here, once and in C.
         str(body, "utf-8")
-        head = _DECODERS[operation].decode(body)
+        head = DECODERS[operation].decode(body)
         fields = _FIELDS.decode(body)
     except UnicodeDecodeError as error:
         raise InvalidRequest(
@@ -120,21 +87,10 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
         raise InvalidRequest(
             f"The body is not valid JSON: {detail.rstrip('.')}.", code="invalid_json"
         ) from None
-    options = head.stream_options
-    return InferenceRequest(
-        operation=operation,
-        model=head.model,
-        stream=bool(head.stream),
-        include_usage=bool(options and options.include_usage),
-        metadata=head.metadata or {},
-        store=head.store is not False,
-        fields=fields,
-        messages=head.messages if isinstance(head, _ChatHead) else [],
-        max_tokens=_most_tokens(head),
-    )
+    return InferenceRequest(operation, head, fields)
 
 
-def _most_tokens(head: _Head) -> int | None:
+def _most_tokens(head: Head) -> int | None:
     """Return the most tokens that the request lets an answer have, over all its choices."""
     limit = head.max_completion_tokens
     if limit is None:

@@ -52,8 +52,8 @@ class Block:
         window: Tells where its windows begin and end; None: it has none (slots).
     """
 
-    __slots__ = ("end", "free", "kind", "left", "limit", "limit_header", "low", "remaining_name",
-                 "reset_header", "reset_s", "scarce", "size", "start", "taken_at", "window",
+    __slots__ = ("_before", "_reset_line", "_reset_s", "end", "free", "kind", "left", "limit",
+                 "low", "scarce", "size", "start", "taken_at", "window",
                  )  # fmt: skip
 
     def __init__(self, kind: str, limit: int | None, window: Window | None = None) -> None:
@@ -67,11 +67,12 @@ class Block:
         self.size = 0
         self.taken_at = -NEVER
         self.scarce = False
-        unit = kind.partition("_")[0].encode()
-        self.limit_header = (b"x-ratelimit-limit-" + unit, b"%d" % (limit or 0))
-        self.remaining_name = b"x-ratelimit-remaining-" + unit
-        self.reset_header = (b"x-ratelimit-reset-" + unit, b"0s")
-        self.reset_s = 0
+        # What stays the same of the header lines of each answer.
+        self._before = b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: " % (
+            self._unit, limit or 0, self._unit,
+        )  # fmt: skip
+        self._reset_line = b""
+        self._reset_s = -1
 
     def want(self, need: int, hoped: int, moment: float) -> Want | None:
         """Return the wish for what is missing: `need` at least, `hoped` and some more at best."""
@@ -85,18 +86,29 @@ class Block:
         up_to = max(short, hoped - self.free, self.size)
         return Want(self.kind, self.start, self.limit, short, up_to)
 
-    def show(self, now: float, headers: Headers) -> None:
-        """Append OpenAI's three headers of a limit per window; now in Unix seconds."""
+    def lines(self, now: float) -> bytes:
+        """Return OpenAI's three header lines of a limit per window; now in Unix seconds."""
         seconds = math.ceil(self.end - now)
-        if seconds != self.reset_s:
-            self.reset_s = seconds
-            self.reset_header = (self.reset_header[0], duration(seconds))
-        remaining = min(self.limit or 0, max(0, self.left + self.free))
-        headers += (
-            self.limit_header,
-            (self.remaining_name, b"%d" % remaining),
-            self.reset_header,
-        )
+        if seconds != self._reset_s:
+            self._reset_s = seconds
+            self._reset_line = b"x-ratelimit-reset-%b: %b\r\n" % (self._unit, duration(seconds))
+        return b"%b%d\r\n%b" % (self._before, self._remaining, self._reset_line)
+
+    def headers(self, now: float) -> Headers:
+        """Return the same as names and values."""
+        return [
+            (b"x-ratelimit-limit-" + self._unit, b"%d" % (self.limit or 0)),
+            (b"x-ratelimit-remaining-" + self._unit, b"%d" % self._remaining),
+            (b"x-ratelimit-reset-" + self._unit, duration(self.end - now)),
+        ]
+
+    @property
+    def _unit(self) -> bytes:
+        return self.kind.partition("_")[0].encode()
+
+    @property
+    def _remaining(self) -> int:
+        return min(self.limit or 0, max(0, self.left + self.free))
 
 
 def duration(seconds: float) -> bytes:

@@ -5,6 +5,7 @@ tells it.
 """
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.limits.block import ENDLESS, NEVER, Block, Headers, day, minute, month
 from gateway.store.keys import KeyLimits
@@ -13,6 +14,8 @@ from gateway.store.ledger import DAY, MONTH, REQUESTS, SLOTS, TOKENS, Row, Taken
 # A block untouched for so long goes back; one that is scarce sooner, since others wait for it.
 IDLE_S = 1.0
 SCARCE_IDLE_S = 0.04
+# Shorter than a refused request tries again for (`admission`).
+SLOT_IDLE_S = 0.1
 _SCARCE = 8
 
 
@@ -26,8 +29,9 @@ class Quota:
         clock: The time in Unix seconds.
     """
 
-    __slots__ = ("clock", "idle_since", "limits", "most", "owed", "prefix", "requests", "sent",
-                 "shown", "slots", "smallest", "spent", "timed", "tokens", "until", "windows",
+    __slots__ = ("clock", "counted_at", "idle_since", "limits", "most", "owed", "prefix",
+                 "requests", "sent", "shown", "slots", "smallest", "spent", "timed", "tokens",
+                 "until", "windows",
                  )  # fmt: skip
 
     def __init__(
@@ -59,6 +63,7 @@ class Quota:
         self.windows: tuple[Row, ...] | None = ()
         self.spent = False
         self.idle_since = 0.0
+        self.counted_at = 0.0
 
     def reserve(self, tokens: int) -> "Grant | None":
         """Take one request of this size from the blocks; None: they do not suffice."""
@@ -141,9 +146,14 @@ class Quota:
             soon |= block.scarce and block.free > 0
         slots = self.slots
         if slots.limit is not None:
-            # Slots come back all the time: what no request needed since the last look is idle.
-            self._give(slots, slots.free if slots.free < 0 else max(0, slots.low))
-            slots.low = slots.free
+            # Slots come back all the time: what no request needed for a while is idle. Were the
+            # while shorter, a steady load would fetch again at once what it has given back.
+            if slots.free < 0:
+                self._give(slots, slots.free)
+            elif moment - self.counted_at >= SLOT_IDLE_S:
+                self.counted_at = moment
+                self._give(slots, max(0, slots.low))
+                slots.low = slots.free
             soon |= slots.free > 0
         return soon
 
@@ -201,13 +211,15 @@ class Quota:
                     debts[kind] = debts.get(kind, 0) + amount
         return max(debts.values(), default=0)
 
-    def headers(self) -> Headers:
-        """Return OpenAI's `x-ratelimit-*` headers; tokens are those of the shortest window."""
+    def lines(self) -> bytes:
+        """Return OpenAI's `x-ratelimit-*` header lines; tokens are those of the shortest window."""
         now = self.clock()
-        found: Headers = []
-        for block in self.shown:
-            block.show(now, found)
-        return found
+        return b"".join([block.lines(now) for block in self.shown])
+
+    def headers(self) -> Headers:
+        """Return the same as names and values."""
+        now = self.clock()
+        return [header for block in self.shown for header in block.headers(now)]
 
     def _give(self, block: Block, amount: int) -> None:
         """Return an amount of a block to the ledger; a negative one is booked."""
@@ -250,10 +262,10 @@ class Grant:
             quota.requests.free += 1
 
     @property
-    def headers(self) -> Headers:
-        """The `x-ratelimit-*` headers of the answer; empty where there are no limits."""
-        return [] if self._quota is None else self._quota.headers()
+    def lines(self) -> bytes:
+        """The `x-ratelimit-*` header lines of the answer; empty where there are no limits."""
+        return b"" if self._quota is None else self._quota.lines()
 
 
 # What a key without limits gets, every time.
-FREE = Grant(None, 0, ())
+FREE: Final = Grant(None, 0, ())

@@ -35,7 +35,7 @@ async def test_a_key_without_limits_never_meets_the_ledger(ledger: Shaky, clock:
         assert await admission.ask(caller, 10**9) is FREE
     FREE.settle(5)
     FREE.settle(None, refund_request=True)
-    assert FREE.headers == []
+    assert FREE.lines == b""
 
 
 async def test_what_is_settled_is_what_the_ledger_says_in_the_end(
@@ -142,12 +142,14 @@ async def test_headers_are_openais(ledger: Shaky, clock: Clock) -> None:
             b"x-ratelimit-remaining-tokens": b"900",
             b"x-ratelimit-reset-tokens": b"50s",
         }
-        assert dict(grant.headers) == expected
+        assert grant.lines == b"".join(b"%b: %b\r\n" % pair for pair in expected.items())
         grant.settle(40)
-        assert dict(grant.headers)[b"x-ratelimit-remaining-tokens"] == b"960"
+        assert b"x-ratelimit-remaining-tokens: 960\r\n" in grant.lines
         first, second = await admission.ask(caller, 500), await admission.ask(caller, 460)
         error = await refused(admission, caller)
-        assert dict(error.headers())[b"x-ratelimit-remaining-tokens"] == b"0"
+        told = dict(error.headers())
+        assert told[b"x-ratelimit-remaining-tokens"] == b"0"
+        assert told.keys() >= expected.keys()
         first.settle(0)
         second.settle(0)
 
@@ -209,7 +211,7 @@ async def test_asking_needs_no_task(ledger: Shaky, clock: Clock) -> None:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[Grant] = loop.create_future()
         loop.call_soon(_drive, admission.ask(who(tokens_per_minute=100), 10), done)
-        assert (await done).headers
+        assert (await done).lines
 
 
 def _drive(work: Coroutine[Any, Any, Grant], done: "asyncio.Future[Grant]") -> None:

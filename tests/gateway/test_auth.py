@@ -59,6 +59,25 @@ def test_anything_else_is_refused_without_being_repeated(header: bytes) -> None:
     assert "0123" not in str(caught.value)
 
 
+def test_a_key_that_was_accepted_is_refused_once_it_is_revoked() -> None:
+    ring = _ring([_key()])
+    header = f"Bearer {_TEXT}".encode()
+    assert ring.authenticate(header) == ring.authenticate(header)
+    ring.load([_key(revoked_at=2.0)])
+    with pytest.raises(AuthenticationFailed):
+        ring.authenticate(header)
+
+
+def test_each_key_is_its_own_caller_in_any_order() -> None:
+    other = "dg-ffffffff-" + _SECRET
+    ring = _ring([_key(), _key(prefix="ffffffff")])
+    for _ in range(2):
+        for text, prefix in ((_TEXT, "0123abcd"), (other, "ffffffff")):
+            assert ring.authenticate(f"Bearer {text}".encode()).key_prefix == prefix
+    with pytest.raises(AuthenticationFailed):
+        ring.authenticate(f"Bearer {other[:-1]}".encode())
+
+
 def test_a_revoked_key_fails_as_an_unknown_one() -> None:
     errors = []
     for keys in ([_key(revoked_at=2.0)], [_key(prefix="ffffffff")]):

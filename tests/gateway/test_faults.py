@@ -3,6 +3,7 @@
 import pytest
 
 from gateway import faults
+from gateway.connection import BadAnswer, ConnectFailed, ConnectionBroken, UpstreamTimeout
 from gateway.errors import (
     EngineFailed,
     EngineTimeout,
@@ -11,7 +12,6 @@ from gateway.errors import (
     NotFound,
     Unavailable,
 )
-from gateway.upstream import BadAnswer, ConnectFailed, ConnectionBroken, UpstreamTimeout
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 405, 409, 413, 422, 499])

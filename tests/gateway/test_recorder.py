@@ -10,7 +10,8 @@ import pytest
 from gateway import spool
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
-from gateway.spool import Served, Spool
+from gateway.served import Served
+from gateway.spool import Spool
 from gateway.store.database import StoreError
 from gateway.store.traffic import TrafficRecord
 from tests.gateway.running import wait

@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
+from gateway.connection import BadAnswer, ConnectFailed, ConnectionBroken, UpstreamTimeout
 from gateway.flow import Deadlines, Flow
-from gateway.upstream import (
-    BadAnswer,
-    ConnectFailed,
-    ConnectionBroken,
-    Exchange,
-    Upstream,
-    UpstreamTimeout,
-)
+from gateway.upstream import Exchange, Upstream
 from tests.gateway.flows import drive
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
