@@ -11,7 +11,16 @@ from fastapi import FastAPI
 
 from gateway import __version__
 from gateway.admission import Admission
-from gateway.api import access, embeddings, feedback, health, models, stored_completions
+from gateway.api import (
+    access,
+    embeddings,
+    feedback,
+    files,
+    fine_tuning,
+    health,
+    models,
+    stored_completions,
+)
 from gateway.asgi import Application, guarded
 from gateway.auth import KeyRing
 from gateway.conversations import Conversations
@@ -28,6 +37,9 @@ from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.store.database import Database
 from gateway.store.feedback import FeedbackLog
+from gateway.store.files import Files
+from gateway.store.job_events import JobEvents
+from gateway.store.jobs import Jobs
 from gateway.store.ledger import open_ledger
 from gateway.store.traffic import Traffic
 from retrieval.client import EmbeddingClient
@@ -98,6 +110,11 @@ def create_gateway(settings: Settings) -> Gateway:
     api.include_router(models.router(keys, routes, settings.embedder))
     api.include_router(feedback.router(keys, FeedbackLog(database), traffic))
     api.include_router(stored_completions.router(keys, traffic))
+    uploads = Files(database, settings.files_dir())
+    api.include_router(files.router(keys, uploads, settings.max_file_bytes))
+    api.include_router(
+        fine_tuning.router(keys, routes, uploads, Jobs(database), JobEvents(database))
+    )
     if embedder is not None:
         api.include_router(
             embeddings.router(embedder, settings.embedder),
@@ -105,7 +122,8 @@ def create_gateway(settings: Settings) -> Gateway:
         )
     document(api)
     listed = OPERATIONS.keys() - {"/v1/chat/completions"}
-    return Gateway(front, guarded(api, keys, listed, settings.max_body_bytes))
+    larger = {"/v1/files": settings.max_file_bytes + files.FORM_BYTES}
+    return Gateway(front, guarded(api, keys, listed, settings.max_body_bytes, larger))
 
 
 async def _forever(run: Callable[[], Awaitable[None]]) -> None:

@@ -1,6 +1,6 @@
 """The gateway's side of ASGI: the message types, and what stands in front of FastAPI."""
 
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from typing import Any, TypeAlias
 
 from starlette.exceptions import HTTPException
@@ -16,7 +16,11 @@ Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def guarded(
-    api: Application, keys: KeyRing, only_post: Collection[str], max_body_bytes: int
+    api: Application,
+    keys: KeyRing,
+    only_post: Collection[str],
+    max_body_bytes: int,
+    larger: Mapping[str, int],
 ) -> Application:
     """Return `api` behind what must be known before a body is read.
 
@@ -25,6 +29,7 @@ def guarded(
         keys: Who may call what lies under `/v1/`; FastAPI would read the body first.
         only_post: Paths whose POST never comes this way: 405.
         max_body_bytes: Largest body.
+        larger: Paths that take larger bodies, which they do not keep in memory.
     """
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,7 +38,7 @@ def guarded(
             if error is not None:
                 await _refuse(error, send)
                 return
-            receive = limited(receive, max_body_bytes)
+            receive = limited(receive, larger.get(scope["path"], max_body_bytes))
         await api(scope, receive, send)
 
     return application

@@ -88,6 +88,14 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(
         10 * 2**20, ge=1024, description="Largest request body, in bytes; above it: 413."
     )
+    max_file_bytes: int = Field(
+        512 * 2**20, ge=1024, description="Largest uploaded file, in bytes; above it: 413."
+    )
+    training_worker: bool = Field(
+        True,
+        description="`driftgate serve` also runs a worker for fine-tuning jobs, where the "
+        "`training` extra is installed.",
+    )
     max_response_bytes: int = Field(
         64 * 2**20, ge=1024, description="Largest answer of an engine that is relayed, in bytes."
     )
@@ -175,6 +183,10 @@ class Settings(BaseSettings):
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return self.host == "localhost"
+
+    def files_dir(self) -> Path:
+        """Return the folder of uploaded files."""
+        return self.home.absolute() / "files"
 
     def spool_dir(self) -> Path:
         """Return the folder of traffic records that wait to be written to the store."""

@@ -1,4 +1,4 @@
-"""Everything on one machine: the engines, the retrieval service and the gateway.
+"""Everything on one machine: the engines, the retrieval service, the worker and the gateway.
 
 `driftgate serve` runs this. The parts are processes of their own, each started through the guard,
 so that none is left behind however this one ends.
@@ -11,6 +11,8 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -92,14 +94,18 @@ class Stack:
                 logs / "retrieval.log",
                 5.0,
             )
+        self._worker: Service | None = None
+        if settings.training_worker and settings.engine != "echo" and _can_train():
+            self._worker = Service("worker", _driftgate("worker"), logs / "worker.log", 15.0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set: the gateway finishes first, then what it relies on."""
         gateway_stop, rest_stop = stop, asyncio.Event()
         gateway = asyncio.create_task(self._gateway.run(gateway_stop))
         rest = [asyncio.create_task(self._launcher.run(rest_stop))]
-        if self._retrieval is not None:
-            rest.append(asyncio.create_task(self._retrieval.run(rest_stop)))
+        for service in (self._retrieval, self._worker):
+            if service is not None:
+                rest.append(asyncio.create_task(service.run(rest_stop)))
         stopping = asyncio.create_task(stop.wait())
         try:
             # A part that cannot go on (a second launcher, say) ends the whole.
@@ -130,6 +136,12 @@ class Stack:
                     if answer.status_code == 200:
                         return
                 await asyncio.sleep(0.1)
+
+
+def _can_train() -> bool:
+    """Return whether the `training` extra is installed; it is not imported here, but run."""
+    commands = {point.name for point in entry_points(group="driftgate.commands")}
+    return "worker" in commands and find_spec("dbos") is not None
 
 
 def _driftgate(*arguments: str) -> list[str]:

@@ -42,6 +42,11 @@ def requires(keys: KeyRing, scope: str) -> Dependency:
     return dependency
 
 
+def owner_of(principal: Principal) -> str | None:
+    """Return whose files and jobs a caller may see: its own key's prefix, or None for all."""
+    return None if "admin" in principal.scopes else principal.key_prefix
+
+
 def install_error_handlers(api: FastAPI) -> None:
     """Give every error of `api` the one JSON shape."""
 

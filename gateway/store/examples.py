@@ -1,5 +1,7 @@
 """Training rows: the forms that a file may have them in, and the one form that all else reads.
 
+    python -m gateway.store.examples FILE      # print the file's `Survey` as JSON
+
 A row is a conversation that ends with the answer to learn. Three forms are read, one JSON object
 a line (JSON Lines, https://jsonlines.org):
 
@@ -8,14 +10,16 @@ a line (JSON Lines, https://jsonlines.org):
     {"instruction": "…", "input": "…", "output": "…"}     (`input` may be empty or absent)
 
 The first is OpenAI's (https://platform.openai.com/docs/guides/supervised-fine-tuning) and the one
-that is written. Beside it a row may name its `slice`, `contributor`, `created_at` (Unix seconds) and
-`source`.
+that is written. Beside it a row may name its `slice`, `contributor`, `created_at` (Unix seconds)
+and `source`.
 """
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -128,15 +132,41 @@ def from_row(row: object, line: int) -> Example:
 
 
 def read_jsonl(path: Path) -> Iterator[Example | RowError]:
-    """Read a JSON Lines file row by row; a row that cannot be used is its error. Blank lines pass."""
+    """Read a JSON Lines file row by row, past blank lines; an unusable row is its error."""
     with path.open("rb") as file:
-        for line, raw in enumerate(file, 1):
+        for line, raw in enumerate(_lines(file), 1):
             if not raw.strip():
                 continue
             try:
                 yield parse_row(raw, line)
             except RowError as error:
                 yield error
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a file of rows holds: the rows that can be used, those that cannot, the first of these.
+
+    Each problem is the error's `line`, `code` and `reason`.
+    """
+
+    rows: int
+    bad: int
+    problems: tuple[tuple[int, str, str], ...]
+
+
+def survey(path: Path, most: int = 20) -> Survey:
+    """Read a file to its end and tell what it holds, with the first `most` problems."""
+    rows = bad = 0
+    problems: list[tuple[int, str, str]] = []
+    for row in read_jsonl(path):
+        if isinstance(row, Example):
+            rows += 1
+            continue
+        bad += 1
+        if len(problems) < most:
+            problems.append((row.line, row.code, row.reason))
+    return Survey(rows, bad, tuple(problems))
 
 
 def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
@@ -150,6 +180,15 @@ def write_jsonl(path: Path, examples: Iterable[Example]) -> int:
             count += 1
     partial.replace(path)
     return count
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Yield lines; of one that is longer than any row only the beginning is kept in memory."""
+    while raw := file.readline(MAX_ROW_BYTES + 1):
+        rest = raw
+        while len(rest) > MAX_ROW_BYTES and not rest.endswith(b"\n"):
+            rest = file.readline(MAX_ROW_BYTES + 1)
+        yield raw
 
 
 def _turns(row: dict[str, Any], line: int) -> list[Any]:
@@ -212,7 +251,7 @@ def _check_order(messages: tuple[Message, ...], line: int) -> None:
             "role_order",
             f"the first turn after the system's is {spoken[0]}'s, not the user's",
         )
-    for number, (before, after) in enumerate(zip(spoken, spoken[1:], strict=False), 1):
+    for number, (before, after) in enumerate(pairwise(spoken), 1):
         if before == after and before != "tool":
             raise RowError(
                 line, "role_order", f"{before} speaks twice in a row (turns {number}, {number + 1})"
@@ -221,3 +260,7 @@ def _check_order(messages: tuple[Message, ...], line: int) -> None:
             raise RowError(
                 line, "role_order", f"a tool's turn follows {before}'s, not the assistant's"
             )
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(asdict(survey(Path(sys.argv[1])))))

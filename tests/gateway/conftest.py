@@ -26,7 +26,10 @@ def pytest_asyncio_loop_factories(
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
     """A gateway over the stub engine, with short limits, shared by all tests."""
-    limits = {"max_body_bytes": "20000", "first_token_timeout_s": "1", "idle_timeout_s": "1"}
+    limits = {
+        "max_body_bytes": "20000", "max_file_bytes": "300000",
+        "first_token_timeout_s": "1", "idle_timeout_s": "1",
+    }  # fmt: skip
     home = tmp_path_factory.mktemp("gateway")
     with running_gateway(home, embedder="", body_timeout_s="1", **limits) as running:
         yield running

@@ -24,7 +24,28 @@ _ROUTES = [
     ("GET", "/v1/chat/completions/x/messages"),
     ("POST", "/v1/chat/completions/x"),
     ("DELETE", "/v1/chat/completions/x"),
+    ("POST", "/v1/files"),
+    ("GET", "/v1/files"),
+    ("GET", "/v1/files/x"),
+    ("GET", "/v1/files/x/content"),
+    ("DELETE", "/v1/files/x"),
+    ("POST", "/v1/fine_tuning/jobs"),
+    ("GET", "/v1/fine_tuning/jobs"),
+    ("GET", "/v1/fine_tuning/jobs/x"),
+    ("POST", "/v1/fine_tuning/jobs/x/cancel"),
+    ("POST", "/v1/fine_tuning/jobs/x/pause"),
+    ("POST", "/v1/fine_tuning/jobs/x/resume"),
+    ("GET", "/v1/fine_tuning/jobs/x/events"),
+    ("GET", "/v1/fine_tuning/jobs/x/checkpoints"),
 ]
+_WITH_BODY = [r for r in _ROUTES if r[0] == "POST" and "/jobs/x/" not in r[1]]
+
+
+def _documented(path: str) -> str:
+    """Return the path as the OpenAPI document spells it."""
+    noun = {"chat": "completion_id", "files": "file_id", "fine_tuning": "fine_tuning_job_id"}
+    name = noun.get(path.split("/")[2], "")
+    return path.replace("/x", f"/{{{name}}}").replace("models/production", "models/{model}")
 
 
 def _is_error(answer: httpx.Response, status: int, code: str | None = None) -> None:
@@ -41,11 +62,7 @@ def test_the_routes_here_are_the_documented_ones(gateway: RunningGateway) -> Non
     document = httpx.get(f"{gateway.url}/openapi.json").json()
     shown = {(m.upper(), p) for p, found in document["paths"].items() for m in found}
     free = {("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/metrics")}
-    tested = {
-        (m, p.replace("/x", "/{completion_id}").replace("models/production", "models/{model}"))
-        for m, p in _ROUTES
-    }
-    assert tested == shown - free
+    assert {(m, _documented(p)) for m, p in _ROUTES} == shown - free
 
 
 @pytest.mark.parametrize(("method", "path"), _ROUTES)
@@ -68,6 +85,8 @@ def test_a_key_without_the_scope_is_403(gateway: RunningGateway, method: str, pa
     needed = {"/v1/feedback": "feedback"}.get(path, "admin" if "chat/completions/" in path else "")
     if (method, path) == ("GET", "/v1/chat/completions"):
         needed = "admin"
+    if path.startswith(("/v1/files", "/v1/fine_tuning")):
+        needed = "training"
     other = {"admin": "inference", "feedback": "admin"}.get(needed, "feedback")
     _, text = Keys(gateway.database).create("narrow", [other])
     with gateway.client(text) as client:
@@ -83,7 +102,7 @@ def test_a_revoked_key_is_refused_within_a_second(gateway: RunningGateway) -> No
         wait(lambda: client.get("/v1/models").status_code == 401, 1)
 
 
-@pytest.mark.parametrize(("method", "path"), [r for r in _ROUTES if r[0] == "POST"])
+@pytest.mark.parametrize(("method", "path"), _WITH_BODY)
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff\xfe", b"null", b"[" * 19_000, b'"x"'])
 def test_what_is_not_a_json_object_is_400(
     gateway: RunningGateway, method: str, path: str, body: bytes
@@ -112,6 +131,13 @@ def test_an_unknown_model_is_404_with_those_that_exist(gateway: RunningGateway, 
         ("GET", "/v1/models/nope", 404, "model_not_found"),
         ("GET", "/v1/chat/completions/nope", 404, "completion_not_found"),
         ("DELETE", "/v1/chat/completions/nope", 404, "completion_not_found"),
+        ("GET", "/v1/files/nope", 404, "file_not_found"),
+        ("GET", "/v1/files/%00", 400, "invalid_type"),
+        ("GET", "/v1/files?limit=0", 400, "invalid_type"),
+        ("DELETE", "/v1/files", 405, "method_not_allowed"),
+        ("GET", "/v1/fine_tuning/jobs/nope", 404, "job_not_found"),
+        ("POST", "/v1/fine_tuning/jobs/nope/cancel", 404, "job_not_found"),
+        ("GET", "/v1/fine_tuning/jobs?after=nope", 400, "invalid_cursor"),
         ("GET", "/v1/chat/completions?after=nope", 400, "invalid_cursor"),
         ("GET", "/v1/chat/completions?limit=0", 400, "invalid_type"),
         ("GET", "/v1/chat/completions?order=up", 400, "invalid_type"),

@@ -5,6 +5,9 @@ from alembic import context
 from gateway.store import (  # noqa: F401 - their tables
     engines,
     feedback,
+    files,
+    job_events,
+    jobs,
     keys,
     ledger,
     releases,
