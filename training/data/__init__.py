@@ -1,0 +1,1 @@
+"""From raw examples to a set that may be trained on: read, check, curate, split, freeze."""

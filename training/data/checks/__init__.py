@@ -1,0 +1,1 @@
+"""One file per check: a function from examples to findings."""

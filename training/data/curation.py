@@ -1,0 +1,163 @@
+"""Turns what people said of answers into training rows.
+
+A correction becomes an example once two sources agree on it, a well-scored answer at once. Caps per
+key keep one application from deciding what the model learns.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from gateway.store.examples import Example
+from gateway.store.feedback import Feedback
+from training.data.texts import canonical_json, context, normalised
+
+ANONYMOUS = "anonymous"  # callers of a gateway without keys: all of them are one source
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What becomes an example.
+
+    Args:
+        least_score: Mean score, from 0 to 1, from which an answer is good.
+        cap: Most examples of one key.
+        sources: Different keys that must agree on a changed answer.
+    """
+
+    least_score: float = 0.8
+    cap: int = 500
+    sources: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer that was given, as an example, and what was said of it.
+
+    Args:
+        example: The conversation with the answer; its `source` is the completion's id.
+        feedback: All feedback on it.
+        complete: Whether the answer ended by itself.
+    """
+
+    example: Example
+    feedback: tuple[Feedback, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """The examples that were found, oldest first, and what became of everything else, by filter."""
+
+    examples: tuple[Example, ...]
+    filters: dict[str, int]
+
+
+def curate(judged: Iterable[Judged], rules: Rules) -> Curated:
+    """Choose examples among answers by the feedback on them."""
+    filters: Counter[str] = Counter()
+    groups: dict[str, list[Judged]] = defaultdict(list)
+    for answer in judged:
+        filters["answers"] += 1
+        if any(f.correction is not None or f.score is not None for f in answer.feedback):
+            groups[context(answer.example)].append(answer)
+        else:
+            filters["without_score_or_correction"] += 1
+    chosen = [example for group in groups.values() for example in _choose(group, rules, filters)]
+    capped = _cap(chosen, rules.cap)
+    filters["over_cap"] += len(chosen) - len(capped)
+    for example in capped:
+        filters[f"kept_{example.source.split(':')[0]}s"] += 1
+    return Curated(tuple(capped), dict(sorted(filters.items())))
+
+
+def _choose(group: Sequence[Judged], rules: Rules, filters: Counter[str]) -> list[Example]:
+    """Choose the example of one question, or none."""
+    good = [answer for answer in group if _is_good(answer, rules, filters)]
+    proposed = _proposals(group)
+    for answer in good:  # who likes an answer that somebody else proposes is a source for it
+        key = _key(answer.example.answer)
+        if key in proposed:
+            proposed[key].sources.update(_likers(answer, rules))
+    agreed = {key: p for key, p in proposed.items() if len(p.sources) >= rules.sources}
+    if len(agreed) > 1:
+        filters["conflicting_corrections"] += sum(len(p.sources) for p in agreed.values())
+        return []
+    filters["too_few_sources"] += len(proposed) - len(agreed)
+    if agreed:
+        filters["overruled_answers"] += sum(_key(a.example.answer) not in agreed for a in good)
+        return [next(iter(agreed.values())).example]
+    if proposed and good:
+        filters["disputed_answers"] += len(good)
+        return []
+    distinct = {_key(answer.example.answer): answer.example for answer in reversed(good)}
+    filters["duplicates"] += len(good) - len(distinct)
+    return [
+        replace(example, source=f"good_answer:{example.source}") for example in distinct.values()
+    ]
+
+
+@dataclass(slots=True)
+class _Proposal:
+    example: Example
+    sources: set[str]
+
+
+def _proposals(group: Sequence[Judged]) -> dict[str, _Proposal]:
+    """Return the corrections to one question by their answer, each with who proposed it."""
+    found: dict[str, _Proposal] = {}
+    said = [(f, answer.example) for answer in group for f in answer.feedback]
+    for feedback, example in sorted(said, key=lambda pair: (pair[0].created_at, pair[0].id)):
+        if feedback.correction is None or not feedback.correction.strip():
+            continue
+        source = feedback.key_prefix or ANONYMOUS
+        last = replace(example.messages[-1], content=feedback.correction, extra={})
+        corrected = replace(
+            example,
+            messages=(*example.prompt, last),
+            contributor=source,
+            source=f"correction:{example.source}",
+        )
+        known = found.setdefault(_key(feedback.correction), _Proposal(corrected, set()))
+        known.sources.add(source)
+    return found
+
+
+def _is_good(answer: Judged, rules: Rules, filters: Counter[str]) -> bool:
+    scores = [f.score for f in answer.feedback if f.score is not None]
+    corrected = any(
+        f.correction and _key(f.correction) != _key(answer.example.answer) for f in answer.feedback
+    )
+    if corrected or not scores:
+        return False
+    if fmean(scores) < rules.least_score:
+        filters["low_score"] += 1
+        return False
+    if not answer.complete:
+        filters["incomplete_answers"] += 1
+        return False
+    return True
+
+
+def _likers(answer: Judged, rules: Rules) -> set[str]:
+    return {
+        f.key_prefix or ANONYMOUS
+        for f in answer.feedback
+        if f.score is not None and f.score >= rules.least_score
+    }
+
+
+def _cap(examples: Sequence[Example], cap: int) -> list[Example]:
+    """Keep the newest rows of each key, and return them oldest first."""
+    given: Counter[str] = Counter()
+    kept = []
+    for example in sorted(examples, key=lambda e: (-(e.created_at or 0.0), e.source)):
+        given[example.contributor] += 1
+        if given[example.contributor] <= cap:
+            kept.append(example)
+    return kept[::-1]
+
+
+def _key(answer: str) -> str:
+    return canonical_json(answer) or normalised(answer)
