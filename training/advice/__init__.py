@@ -1,0 +1,1 @@
+"""Fine-tuning, retrieval, both, or neither: from answers to questions, or from measured scores."""
