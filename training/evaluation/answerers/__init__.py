@@ -1,0 +1,1 @@
+"""What can be asked: an OpenAI-compatible endpoint, or a model folder on this machine."""
