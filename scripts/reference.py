@@ -40,7 +40,7 @@ def commands_table() -> str:
                 options.append(f"`{str(parameter.name).upper()}`")
                 continue
             default = parameter.default
-            empty = default in (None, False) or callable(default)
+            empty = default in (None, False, "") or callable(default)
             options.append(f"`{parameter.opts[0]}`" + ("" if empty else f" (`{default}`)"))
         summary = (command.help or "").strip().splitlines()[0]
         rows.append(f"| `{path}` | {summary} | {', '.join(options)} |")

@@ -53,10 +53,13 @@ def test_metrics_in_the_readme_are_the_gateways() -> None:
     assert {name.removesuffix("_total") for name in shown} == named
 
 
-def test_the_tree_in_architecture_is_the_code() -> None:
+@pytest.mark.parametrize("package", ["gateway", "training"])
+def test_the_tree_in_architecture_is_the_code(package: str) -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    shown = set(re.findall(r"^  ([a-z_]+\.py) ", text, re.MULTILINE))
-    found = {path.name for path in (ROOT / "gateway").glob("*.py")} - {"__init__.py"}
+    tree = re.search(rf"^{package}/\n((?:  .*\n)+)", text, re.MULTILINE)
+    assert tree is not None
+    shown = set(re.findall(r"^  ([a-z_]+\.py) ", tree[1], re.MULTILINE))
+    found = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
     assert shown == found
 
 

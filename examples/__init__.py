@@ -1,0 +1,1 @@
+"""Data sets of the walk-through: real, public, built on the spot."""

@@ -1,0 +1,225 @@
+"""The real trainer on a model of random weights: resuming, the loss, 4-bit bases, both merges."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training import tiny_model
+from training.events import read
+from training.merge import merge
+from training.run import TrainConfig, TrainResult, train
+from training.run_folder import RunError, RunFolder, digests, read_json
+
+pytestmark = pytest.mark.train
+
+_SETTINGS: dict[str, object] = {
+    "max_steps": 24,
+    "eval_every": 6,
+    "log_every": 1,
+    "learning_rate": 0.01,
+    "lora.dropout": 0.1,  # so that a resumed run must also restore the random state
+    "threads": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    folder = tmp_path_factory.mktemp("tiny")
+    return TrainConfig(
+        base=tiny_model.save(folder / "base"),
+        data=tiny_model.rows(folder / "train.jsonl", 60, 1),
+        eval=tiny_model.rows(folder / "valid.jsonl", 20, 2),
+        out=folder / "whole",
+        recipe="tiny-cpu-smoke",
+        overrides=_SETTINGS,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(config: TrainConfig) -> TrainResult:
+    """A run that nothing interrupted."""
+    return train(config)
+
+
+def test_a_run_learns_and_leaves_what_it_should(whole: TrainResult) -> None:
+    assert whole.steps == whole.total == 24
+    assert whole.eval_loss is not None
+    assert whole.first_eval_loss is not None
+    assert whole.eval_loss < whole.first_eval_loss
+    names = {path.name for path in whole.run.iterdir()}
+    assert {
+        "recipe.yaml",
+        "versions.json",
+        "manifest.json",
+        "metrics.jsonl",
+        "train.log",
+        "checkpoints",
+        "adapter",
+        "loss.png",
+        "report.html",
+        "result.json",
+    } <= names
+    assert {p.name for p in whole.adapter.iterdir()} >= {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }
+    manifest = read_json(whole.run / "manifest.json")
+    assert (manifest["train"]["rows"], manifest["eval"]["rows"]) == (60, 20)
+    # One colour and one end a row.
+    assert manifest["train"]["trained_tokens"] == 120
+    page = (whole.run / "report.html").read_text()
+    assert "<svg" in page
+    assert "<script" not in page
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_run_that_is_ended_goes_on_as_if_nothing_was(
+    how: signal.Signals, config: TrainConfig, whole: TrainResult
+) -> None:
+    out = whole.run.with_name(f"ended-{how.name}")
+    for trainer in _training(config, out, until=9):
+        os.kill(trainer.pid, how)
+        trainer.wait(60)
+    assert not (out / "result.json").exists()
+    before = [e for e in read(out / "metrics.jsonl") if e.kind == "step"]
+    begun = time.time()
+    result = train(replace(config, out=out, resume=True))
+    events = read(out / "metrics.jsonl")
+    again = [e.step for e in events if e.kind == "step" and e.time > begun]
+    saved = max(step for step in (6, before[-1].step) if step < again[0])
+    # Finished steps are not made again: SIGKILL goes back to the checkpoint, SIGTERM makes one.
+    assert again == list(range(saved + 1, 25))
+    assert saved == 6 if how == signal.SIGKILL else saved == before[-1].step
+    wanted = {e.step: e.loss for e in read(whole.run / "metrics.jsonl") if e.kind == "step"}
+    assert {e.step: e.loss for e in events if e.kind == "step"} == wanted
+    assert result.eval_loss == whole.eval_loss
+    assert digests(result.adapter) == digests(whole.adapter)
+
+
+def test_a_complete_run_starts_no_process(config: TrainConfig, whole: TrainResult) -> None:
+    began = time.monotonic()
+    assert train(replace(config, resume=True)) == whole
+    assert time.monotonic() - began < 1
+
+
+def test_rows_that_changed_do_not_resume(config: TrainConfig, tmp_path: Path) -> None:
+    moved = replace(config, data=tiny_model.rows(tmp_path / "t.jsonl", 60, 1), out=tmp_path / "run")
+    for trainer in _training(moved, moved.out, until=7):
+        trainer.kill()
+        trainer.wait(60)
+    tiny_model.rows(moved.data, 60, 3)
+    with pytest.raises(RunError, match="train changed since the run began"):
+        train(replace(moved, resume=True))
+
+
+def test_the_loss_is_that_of_trl(config: TrainConfig) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from training import qlora
+    from training.rows import tokenise
+
+    tokenizer = tiny_model.tokenizer()
+    rows = tokenise(config.data, tokenizer, config.base, max_length=64).rows[:8]
+    model = AutoModelForCausalLM.from_pretrained(config.base, dtype=torch.float32)
+    whole = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row.labels) for row in rows], batch_first=True, padding_value=-100
+    )
+    ids = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row.ids) for row in rows], batch_first=True, padding_value=0
+    )
+    mask = torch.nn.utils.rnn.pad_sequence(
+        [torch.ones(len(row.ids), dtype=torch.long) for row in rows], batch_first=True
+    )
+    wanted = model(input_ids=ids, attention_mask=mask, labels=whole).loss
+
+    # Only what `compute_loss` reads of a trainer.
+    class Bare:
+        args = type("A", (), {"device": torch.device("cpu"), "average_tokens_across_devices": 0})
+
+    bare: Any = Bare()
+    bare.model = model.eval()
+    found = qlora.Trainer.compute_loss(
+        bare, model, {"input_ids": ids, "attention_mask": mask, "labels": whole}
+    )
+    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+
+
+def test_the_order_of_rows_is_fair_grouped_and_its_own_by_epoch() -> None:
+    from training.qlora import LengthGrouped
+
+    lengths = [(n * 7919) % 100 for n in range(1003)]
+    order = LengthGrouped(lengths, 8, seed=1)
+    first = list(order)
+    assert sorted(first) == list(range(1003))
+    assert list(LengthGrouped(lengths, 8, seed=1)) == first
+    order.set_epoch(1)
+    assert list(order) != first
+    spans = [
+        max(lengths[n] for n in first[i : i + 8]) - min(lengths[n] for n in first[i : i + 8])
+        for i in range(0, 1000, 8)
+    ]
+    assert sum(spans) / len(spans) < 10
+
+
+def test_a_4_bit_run_merges_into_both_bases(config: TrainConfig, tmp_path: Path) -> None:
+    four_bit = replace(
+        config, out=tmp_path / "run", overrides={**_SETTINGS, "method": "qlora", "max_steps": 12}
+    )
+    result = train(four_bit)
+    merged = merge(result.run, tmp_path / "model", prompts=20)
+    kl = {(c.kind, c.precision): c.kl for c in merged.candidates}
+    print("KL of merges:", kl)
+    assert merged.kind == "dequantised"
+    assert merged.kl <= 1e-3
+    assert kl["original", "bfloat16"] > kl["dequantised", "bfloat16"]
+    assert merged.agreement == 1.0
+    # Tokenizer, template and generation config are the base's, byte by byte.
+    for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
+        assert (merged.model / name).read_bytes() == (config.base / name).read_bytes()
+    assert "quantization_config" not in read_json(merged.model / "config.json")
+
+
+def test_all_weights_train_and_merge(config: TrainConfig, tmp_path: Path) -> None:
+    full = replace(
+        config, out=tmp_path / "run", overrides={**_SETTINGS, "method": "full", "max_steps": 8}
+    )
+    merged = merge(train(full).run, tmp_path / "model", prompts=20)
+    assert merged.kind == "trained"
+    assert merged.kl <= 1e-3
+
+
+def _training(config: TrainConfig, out: Path, until: int) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a training as another process would, and hand out its trainer at a step."""
+    from training import recipe as recipes
+    from training import run
+
+    config = replace(config, out=out)
+    folder = RunFolder(out)
+    run._prepare(config, recipes.load(config.recipe, config.overrides), folder)
+    with folder.log.open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "training.run", str(out)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        )
+    try:
+        while not any(e.step >= until for e in read(folder.metrics)):
+            assert process.poll() is None, folder.log.read_text()[-2000:]
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
