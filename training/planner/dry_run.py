@@ -59,6 +59,8 @@ def measure(run: Run, source: Path, *, random_weights: bool) -> Measured:
     """
     import torch
 
+    if not run.cpu and not torch.cuda.is_available():
+        sys.exit("torch finds no GPU here; --gpu cpu makes the dry run on the CPU")
     device = torch.device("cpu" if run.cpu else "cuda")
     import peft  # noqa: F401 - the runtime's memory includes it, as the trainer's does
 

@@ -189,19 +189,8 @@ def layer_bytes(shape: Architecture, run: Run) -> float:
     if run.cpu:
         # One normalised input serves all matrices behind a norm, unless each drops its own part.
         inputs = 2 * hidden if not drops else 5 * hidden + query
-        tensors = (
-            norms
-            + normalised
-            + inputs
-            + 2 * query
-            + kept_kv
-            + 4 * mlp
-            + ranks
-            + drops
-            + mask
-            + softmax
-        )
-        return 4.0 * tensors
+        attention = 2 * query + kept_kv + mask + softmax
+        return 4.0 * (norms + normalised + inputs + attention + 4 * mlp + ranks + drops)
     # Autocast makes a bfloat16 copy of its input for each matrix; norms and dropout keep float32.
     copies = 5 * hidden + (0 if full else query)
     half = copies + normalised + 2 * query + kept_kv + 4 * mlp + ranks + mask
