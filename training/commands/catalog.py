@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from training.catalog import CatalogError, Found, as_of, entries, find, tasks, unplanned
 from training.planner.architecture import ConfigError
@@ -53,9 +53,13 @@ def parameters(count: float) -> str:
 
 
 def _print_all(chosen: list[Found]) -> None:
+    # A name is what the next command takes: it is shown whole, in a terminal of 80 columns too.
     table = Table(
-        *("name", "parameters", "licence", "context", "template", "good at", "served on"),
-        "$/1M tokens",
+        Column("name", no_wrap=True),
+        Column("size", no_wrap=True),
+        "licence, context",
+        Column("good at", ratio=1),
+        Column("served on, $/1M tokens"),
         title=f"Base models, as of {as_of()}",
         title_justify="left",
     )
@@ -66,12 +70,9 @@ def _print_all(chosen: list[Found]) -> None:
         table.add_row(
             found.name,
             parameters(found.shape.parameters),
-            entry.licence,
-            f"{found.shape.context:,}",
-            entry.template,
+            f"{entry.licence}, {found.shape.context:,}",
             ", ".join(entry.strengths),
-            f"{way.count} x {way.device.title}",
-            f"{way.dollars_per_million:.3f}",
+            f"{way.count} x {way.device.title}, {way.dollars_per_million:.3f}",
         )
     console = Console()
     console.print(table)
