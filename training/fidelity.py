@@ -12,7 +12,8 @@ from training.rows import IGNORED, TokenRow
 
 # Distributions that are kept of a probe: with 128,000 words, float32, a quarter of a gigabyte.
 MAX_POSITIONS = 512
-_BATCH = 8
+# Prompts that are answered at once.
+_BATCH = 25
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ merges are built, each in a process of its own, and measured against the adapter
 """
 
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -20,11 +19,16 @@ import yaml
 from training import lineage
 from training.candidate import Kind, Order, write_order
 from training.recipe import Recipe
-from training.run import result
+from training.run import environment, result
 from training.run_folder import RunError, RunFolder, digests, read_json, write_json
 
 # The most a merge may differ from the adapter that was evaluated, in nats a token.
 KL_LIMIT = 1e-3
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "qlora": ("dequantised", "original"),
+    "lora": ("original",),
+    "full": ("trained",),
+}
 _LOG_TAIL = 1500
 
 
@@ -120,8 +124,8 @@ def merge(
         raise MergeError(f"{rows}: there are no rows to measure the merge with")
     work = out.with_name(f".{out.name}.partial")
     _begin(work, {"adapter": adapter, "rows": str(rows.absolute()), "prompts": prompts})
-    builder = _Builder(folder, work, rows, prompts, tell)
-    built = builder.all(recipe, kl_limit, judged=prefer is not None)
+    builder = _Builder(folder, recipe, work, rows, prompts, tell)
+    built = builder.all(kl_limit, judged=prefer is not None)
     chosen = _choose(built, kl_limit, prefer, tell)
     tell("computing digests")
     files = digests(chosen.path)
@@ -150,25 +154,29 @@ class _Builder:
     """Builds merges in processes of their own, and leaves out those that are there already."""
 
     def __init__(
-        self, run: RunFolder, work: Path, rows: Path, prompts: int, tell: Callable[[str], None]
+        self,
+        run: RunFolder,
+        recipe: Recipe,
+        work: Path,
+        rows: Path,
+        prompts: int,
+        tell: Callable[[str], None],
     ) -> None:
+        self._recipe = recipe
+        self._environment = environment(recipe)
         self._run = run
         self._work = work
         self._rows = rows
         self._prompts = prompts
         self._tell = tell
 
-    def all(self, recipe: Recipe, kl_limit: float, *, judged: bool) -> list[Candidate]:
+    def all(self, kl_limit: float, *, judged: bool) -> list[Candidate]:
         """Return every merge of a run: bfloat16, and float32 where that is too coarse."""
-        kinds: dict[str, list[Kind]] = {
-            "qlora": ["dequantised", "original"],
-            "lora": ["original"],
-            "full": ["trained"],
-        }
+        kinds = _KINDS[self._recipe.method]
         if not self._reference.exists():
             self._tell("asking the adapter as it was trained")
-            self._process("reference", self._order(kinds[recipe.method][0], "float32"))
-        built = [self._one(kind, "bfloat16") for kind in kinds[recipe.method]]
+            self._process("reference", self._order(kinds[0], "float32"))
+        built = [self._one(kind, "bfloat16") for kind in kinds]
         closest = min(built, key=lambda c: c.kl if math.isfinite(c.kl) else math.inf)
         if not judged and not closest.kl <= kl_limit:
             built.append(self._one(closest.kind, "float32"))
@@ -207,7 +215,7 @@ class _Builder:
                 stdin=subprocess.PIPE,  # it closes when this process ends, and then that one does
                 stdout=output,
                 stderr=output,
-                env=os.environ | {"HF_HUB_OFFLINE": "1"},
+                env=self._environment,
             )
             try:
                 status = process.wait()

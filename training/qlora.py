@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 from training import backbone
 from training.recipe import Recipe
 from training.rows import IGNORED, TokenRow, TokenRows
-from training.run_folder import RunError, RunFolder
+from training.run_folder import RunError, RunFolder, read_json, write_json
 from training.watch import Watch
 
 # Rows are sorted by length within windows of this many batches: batches of one length need no
@@ -161,6 +161,7 @@ def fit(
         # What TRL and PEFT put beside the weights: a model card of their own, pickled arguments.
         for name in ("README.md", "training_args.bin"):
             (partial / name).unlink(missing_ok=True)
+        _sort_targets(partial / "adapter_config.json")
         shutil.rmtree(folder.adapter, ignore_errors=True)
         partial.replace(folder.adapter)
 
@@ -255,6 +256,14 @@ def _dataset(rows: Any) -> Dataset:
     return Dataset.from_dict(
         {"input_ids": [row.ids for row in taken], "labels": [row.labels for row in taken]}
     )
+
+
+def _sort_targets(path: Path) -> None:
+    """Sort the names of the adapted layers: PEFT writes a set, in another order in each process."""
+    if path.exists():
+        config = read_json(path)
+        if isinstance(config.get("target_modules"), list):
+            write_json(path, config | {"target_modules": sorted(config["target_modules"])})
 
 
 def _check_batch(trainer: Trainer, rows: TokenRows) -> None:

@@ -36,18 +36,21 @@ def token_lengths(tokens: Sequence[int], max_length: int) -> str:
 
 
 def bars(counted: Mapping[str, int], what: str) -> str:
-    """Return horizontal bars of the most common names; the rest becomes one bar."""
+    """Return horizontal bars of the names; of many, the most common and the rarest ones."""
     if not counted:
         return ""
     ranked = Counter(counted).most_common()
-    shown, rest = ranked[:_MOST_BARS], sum(count for _, count in ranked[_MOST_BARS:])
-    if rest:
-        shown.append((f"{len(ranked) - _MOST_BARS} others", rest))
+    between = ranked[_MOST_BARS // 2 : -(_MOST_BARS // 2)] if len(ranked) > _MOST_BARS else []
+    shown = [entry for entry in ranked if entry not in between]
     with _figure(0.5 + 0.24 * len(shown)) as (axes, finished):
         names = [_short(name) for name, _ in shown]
         drawn = axes.barh(range(len(shown)), [n for _, n in shown], color=_ACCENT, height=0.7)
         axes.bar_label(drawn, [f"{n:,}" for _, n in shown], padding=4, color=_TEXT, fontsize=8)
         _name_bars(axes, names)
+        if between:
+            axes.axhline(_MOST_BARS // 2 - 0.5, color=_QUIET, linewidth=0.8, linestyle=":")
+            rows = sum(count for _, count in between)
+            axes.set_xlabel(f"at the dotted line: {len(between)} more with {rows:,} rows")
         return finished(f"Rows of each {what}")
 
 
@@ -77,9 +80,9 @@ def by_check(counted: Mapping[str, Mapping[str, int]]) -> str:
 
 def _name_bars(axes: Any, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
     axes.set_xticks([])
     axes.spines["bottom"].set_visible(False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.12)
 
 

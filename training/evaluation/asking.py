@@ -45,7 +45,8 @@ class AnswerLog:
         known = {}
         for line in raw[:whole].splitlines():
             row: dict[str, Any] = json.loads(line)
-            known[row.pop("key")] = Answer(**row)
+            key = row.pop("key")
+            known[key] = Answer(**row)
         return known
 
 

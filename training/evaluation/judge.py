@@ -15,8 +15,16 @@ from typing import Any
 
 from training.evaluation.answerers.base import Answer, Question
 from training.evaluation.cases import CaseError, TruthCase, read_objects
-from training.evaluation.gates import Gate, Verdict, estimated_gate
-from training.evaluation.prediction_powered import LEAST_LABELS, mean
+from training.evaluation.gates import (
+    Compared,
+    Gate,
+    Verdict,
+    estimated_gate,
+    hallucination_gate,
+)
+from training.evaluation.intervals import Interval
+from training.evaluation.paired import Pairs
+from training.evaluation.prediction_powered import LEAST_EVENTS, LEAST_LABELS, mean
 
 Labels = Mapping[tuple[str, str], bool]
 
@@ -132,7 +140,30 @@ def gate(
     if unjudged > 0.01 * len(cases):
         why = f"{unjudged} of {len(cases)} cases have no verdict: a request or the judge failed"
         return Gate("hallucination", title, Verdict.INCONCLUSIVE, why)
+    if sum(value != 0 for value in human) < LEAST_EVENTS:
+        # Where hardly anything was made up no limit theorem holds: people's labels alone decide.
+        seen = Pairs(len(human), sum(d < 0 for d in human), sum(d > 0 for d in human))
+        return hallucination_gate(Compared("labelled by people", seen), margin)
     return estimated_gate(mean(human, same, rest, 0.9), margin)
+
+
+def rate(
+    cases: Sequence[TruthCase],
+    answers: Mapping[str, Answer],
+    judged: Mapping[str, bool],
+    labels: Labels,
+) -> Interval | None:
+    """Return a system's rate of hallucination, corrected by people; None with too few labels."""
+    human, same, rest = [], [], []
+    for case in cases:
+        if case.id in judged:
+            label = labels.get((case.id, answers[case.id].text))
+            if label is None:
+                rest.append(float(judged[case.id]))
+            else:
+                human.append(float(label))
+                same.append(float(judged[case.id]))
+    return mean(human, same, rest) if len(human) >= LEAST_LABELS else None
 
 
 def _messages(case: TruthCase, answer: str) -> tuple[dict[str, str], ...]:

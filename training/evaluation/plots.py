@@ -25,14 +25,18 @@ def forest(gates: Sequence[Gate]) -> str:
     tests.sort(key=lambda pair: list(Verdict).index(pair[1].verdict) != 1)
     shown = tests[:_MOST]
     figure, axes = _figure(7.5, 0.9 + 0.32 * len(shown))
-    for row, (_, test) in enumerate(reversed(shown)):
-        seen, colour = test.difference, _COLOURS[test.verdict]
-        axes.plot([100 * seen.low, 100 * seen.high], [row, row], color=colour, linewidth=2)
-        axes.plot([100 * seen.value], [row], "o", color=colour, markersize=5)
-        if test.rule == "non-inferior":
-            axes.plot([-100 * test.margin] * 2, [row - 0.35, row + 0.35], color=_INK, linewidth=1)
+    rows = range(len(shown) - 1, -1, -1)
+    colours = [_COLOURS[test.verdict] for _, test in shown]
+    seen = [test.difference for _, test in shown]
+    lows, highs = [100 * d.low for d in seen], [100 * d.high for d in seen]
+    axes.hlines(rows, lows, highs, colors=colours, linewidth=2)
+    axes.scatter([100 * d.value for d in seen], rows, c=colours, s=26, zorder=3)
+    bounded = [(r, t) for r, (_, t) in zip(rows, shown, strict=True) if t.rule == "non-inferior"]
+    heights = [row for row, _ in bounded]
+    margins = [-100 * test.margin for _, test in bounded]
+    axes.vlines(margins, [r - 0.35 for r in heights], [r + 0.35 for r in heights], color=_INK)
     axes.axvline(0, color=_INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    axes.set_yticks(range(len(shown)), [_label(g, t.slice) for g, t in reversed(shown)])
+    axes.set_yticks(rows, [_label(gate, test.slice) for gate, test in shown])
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.set_xlabel("candidate - baseline, points, with one-sided 95 % limits; | is the margin")
     return _svg(figure)

@@ -15,6 +15,7 @@ from training.evaluation.intervals import Interval
 
 # The interval is that of the central limit theorem: fewer labels do not carry it.
 LEAST_LABELS = 30
+LEAST_EVENTS = 30
 
 Floats = NDArray[np.float64]
 

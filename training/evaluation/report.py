@@ -22,10 +22,11 @@ METRICS = {
     "rouge_l": ("ROUGE-L", "0 to 1"),
     "bertscore": ("BERTScore F1", "0 to 1"),
     "hallucinated": ("Hallucinated", "share"),
+    "judged": ("Hallucinated, says the judge alone", "share"),
     "declined": ("Declined", "share"),
     "passed": ("Passed", "share"),
 }
-_SHARES = ("right", "valid", "hallucinated", "declined", "passed")
+_SHARES = ("right", "valid", "hallucinated", "judged", "declined", "passed")
 _GROUPS = (
     ("lost", "Lost: only the baseline is right"),
     ("failed", "No answer: a request failed"),

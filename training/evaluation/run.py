@@ -16,7 +16,7 @@ from training.evaluation.comparing import compare, summary
 from training.evaluation.config import EvaluationConfig
 from training.evaluation.deciding import Outcomes, decide
 from training.evaluation.gates import by_slice
-from training.evaluation.judge import questions, to_label, verdict
+from training.evaluation.judge import questions, rate, to_label, verdict
 from training.evaluation.material import Material, read
 from training.evaluation.metrics.truth import judge_by_rule
 from training.evaluation.result import Evaluation, Score
@@ -55,7 +55,7 @@ def evaluate(config: EvaluationConfig, on_progress: Progress = lambda *_: None) 
     outcomes = _judge(config, material, answers, on_progress)
     on_progress("scores", 0, 1)
     scored = _measure(config, material, answers)
-    rows = _scores(config, material, outcomes, scored)
+    rows = _scores(config, material, answers, outcomes, scored)
     evaluation = Evaluation(
         folder=config.out,
         created_at=time.time(),
@@ -181,14 +181,24 @@ def _measure(config: EvaluationConfig, material: Material, answers: Answers) -> 
 
 
 def _scores(
-    config: EvaluationConfig, material: Material, outcomes: Outcomes, scored: dict[str, Scored]
+    config: EvaluationConfig,
+    material: Material,
+    answers: Answers,
+    outcomes: Outcomes,
+    scored: dict[str, Scored],
 ) -> list[Score]:
     seed = config.sampling.seed
     truth = {case.id: case.slice for case in material.truth}
     rows = []
     for system, measured in scored.items():
         rows += scores(system, material.cases, measured, seed)
-        rows += rates("truth", "hallucinated", truth, system, outcomes.hallucinated[system])
+        made_up = outcomes.hallucinated[system]
+        if config.judge is None:
+            rows += rates("truth", "hallucinated", truth, system, made_up)
+        else:
+            rows += rates("truth", "judged", truth, system, made_up)
+            found = rate(material.truth, answers[system], made_up, material.labels)
+            rows += [Score("truth", ALL, "hallucinated", system, found)] if found else []
         rows += rates("truth", "declined", truth, system, outcomes.declined[system])
         rows += rates("suite", "passed", outcomes.suites, system, outcomes.passed[system])
     return rows

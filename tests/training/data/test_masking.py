@@ -95,5 +95,9 @@ def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.train
 def test_smollm_ends_its_turns(smollm: Path) -> None:
+    from transformers import AutoTokenizer
+
     tokenizer = load_tokenizer(smollm)
     assert trained(tokenizer, TURNS) == "Hello!<|im_end|>See you.<|im_end|>"
+    # The trainer loads it with AutoTokenizer.
+    assert render(AutoTokenizer.from_pretrained(smollm), TURNS) == render(tokenizer, TURNS)

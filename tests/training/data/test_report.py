@@ -47,4 +47,6 @@ def test_pictures_escape_names_and_take_the_colours_of_the_page() -> None:
 def test_pictures_of_nothing_are_none_and_of_much_are_bounded() -> None:
     assert plots.bars({}, "label") == plots.token_lengths([], 9) == plots.by_check({}) == ""
     picture = plots.bars({f"label {n}": n + 1 for n in range(100)}, "label")
-    assert "70 others" in picture
+    assert "at the dotted line: 70 more with 3,535 rows" in picture
+    assert "label 99" in picture
+    assert "label 0" in picture

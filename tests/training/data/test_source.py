@@ -1,6 +1,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +40,7 @@ def test_three_forms_are_read_from_two_formats(
 def test_parquet_of_mixed_forms_with_times_is_read(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     time = datetime(2026, 11, 24, tzinfo=UTC)
-    rows = [*FORMS, {"prompt": "no answer"}]
+    rows: list[dict[str, Any]] = [*FORMS, {"prompt": "no answer"}]
     pq.write_table(
         pa.Table.from_pylist([{**_empty(), **r, "created_at": time} for r in rows]), path
     )

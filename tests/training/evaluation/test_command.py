@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 from tests.training.evaluation.serving import question, serve
 from training.commands.evaluate import app
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 
 

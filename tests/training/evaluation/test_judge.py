@@ -9,7 +9,7 @@ import pytest
 from training.evaluation.answerers.base import Answer
 from training.evaluation.cases import CaseError, TruthCase
 from training.evaluation.gates import Verdict
-from training.evaluation.judge import gate, questions, read_labels, to_label, verdict
+from training.evaluation.judge import gate, questions, rate, read_labels, to_label, verdict
 
 CASES = [
     TruthCase(f"truth:{n}", ({"role": "user", "content": f"q{n}"},), (), (), (), False, "c", "all")
@@ -100,3 +100,14 @@ def test_labels_overrule_a_biased_judge() -> None:
 def test_a_candidate_that_is_worse_by_the_margin_seldom_passes() -> None:
     passed = [decide(300, 0.0105, 0.02, seed) is Verdict.PASS for seed in range(100)]
     assert np.mean(passed) <= 0.12  # 5 % and what 100 runs may add
+
+
+def test_many_events_are_estimated_with_the_judges_help() -> None:
+    assert decide(400, 0.3, 0.02) is Verdict.FAIL
+    found = rate(
+        CASES, answers("A"), {case.id: n % 4 == 0 for n, case in enumerate(CASES)},
+        {(case.id, f"A {case.id}"): n % 5 == 0 for n, case in enumerate(CASES[:100])},
+    )  # fmt: skip
+    assert found is not None
+    assert found.low < 0.2 < found.high < 0.3
+    assert rate(CASES, answers("A"), {}, {}) is None

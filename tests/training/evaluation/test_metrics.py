@@ -59,6 +59,10 @@ def test_bleu_is_sacrebleus_and_the_bootstrap_is_paired() -> None:
     found = bleu.corpus(rows, seed=1)
     assert found.value == pytest.approx(expected)
     assert found.low < expected < found.high
+    for some in (rows[:1], rows[1:3], bleu.counts(["x"], ["y z"]), bleu.counts([""], ["a"])):
+        sums = [int(value) for value in some.sum(axis=0)]
+        one = sacrebleu.BLEU.compute_bleu(sums[:4], sums[4:8], sums[8], sums[9], "exp").score
+        assert bleu.corpus(some, 0).value == pytest.approx(one, abs=1e-9)
     # The same answers differ by nothing in every resample.
     assert bleu.difference(rows, rows, seed=1).high == 0
     better = bleu.counts(wanted, wanted)

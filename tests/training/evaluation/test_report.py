@@ -20,6 +20,8 @@ from training.evaluation.result import (
     SystemSummary,
 )
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<script>alert(1)</script> $x^2$ & "quotes" ]]>'
 
 

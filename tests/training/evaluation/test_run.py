@@ -17,6 +17,8 @@ from training.evaluation.gates import Verdict
 from training.evaluation.result import Evaluation
 from training.evaluation.run import evaluate
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = Path(training.evaluation.__file__).parent / "evaluation.schema.json"
 
 

@@ -36,8 +36,7 @@ def corpus(rows: Counts, seed: int) -> Interval:
 
 def replicates(rows: Counts, seed: int) -> NDArray[np.float64]:
     """Return BLEU of each resample; the same seed draws the same cases, so two can be paired."""
-    sums = resampling_weights(len(rows), seed) @ rows
-    return np.array([_bleu(row) for row in sums])
+    return _scores(resampling_weights(len(rows), seed) @ rows)
 
 
 def difference(candidate: Counts, baseline: Counts, seed: int, level: float = 0.9) -> Interval:
@@ -47,10 +46,20 @@ def difference(candidate: Counts, baseline: Counts, seed: int, level: float = 0.
     return percentiles(value, resampled, len(candidate), level)
 
 
-def _bleu(row: NDArray[np.float64]) -> float:
-    from sacrebleu.metrics import BLEU
+def _bleu(sums: Counts) -> float:
+    return float(_scores(sums[None, :])[0])
 
-    whole = [round(value) for value in row]
-    return float(
-        BLEU.compute_bleu(whole[:4], whole[4:8], whole[8], whole[9], smooth_method="exp").score
+
+def _scores(sums: Counts) -> NDArray[np.float64]:
+    """Return BLEU of each row of sums: sacrebleu's formula with its `exp` smoothing."""
+    matches, totals, length, wanted = sums[:, :4], sums[:, 4:8], sums[:, 8], sums[:, 9]
+    usable = (totals > 0).all(axis=1) & (matches > 0).any(axis=1)
+    # The k-th order without a match counts as 1 / 2^k matches.
+    empty = matches == 0
+    smoothed = np.where(empty, 0.5 ** np.cumsum(empty, axis=1), matches)
+    precision = smoothed / np.maximum(totals, 1)
+    brevity = np.exp(np.minimum(0.0, 1 - wanted / np.maximum(length, 1)))
+    found: NDArray[np.float64] = np.where(
+        usable, 100 * brevity * np.exp(np.log(precision).mean(axis=1)), 0.0
     )
+    return found
