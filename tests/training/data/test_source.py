@@ -11,7 +11,7 @@ from training.data.convert import convert
 from training.data.source import SourceError, load
 
 TURNS = [{"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}]
-FORMS = [
+FORMS: list[Any] = [
     {"messages": TURNS},
     {"prompt": "Q", "completion": "A"},
     {"instruction": "Q", "input": "", "output": "A"},
