@@ -142,6 +142,16 @@ def test_registration_goes_on_where_it_was_killed(
     assert (Path(release.path) / "model.safetensors").is_file()
 
 
+def test_the_metrics_of_a_step_are_one_row(order: Order, home: "Home") -> None:
+    order = _done(order, home)
+    for data in ({"step": 1, "loss": 9.0}, {"step": 1, "loss": 2.0}, {"step": 1, "valid": 3.0}):
+        home.events.add(order.job, "x", data=data)
+    home.events.add(order.job, "no metrics")
+    done = register(order, home.database, home.files)
+    csv = home.files.path(done["result_files"][0]).read_text().splitlines()
+    assert csv == ["step,loss,valid", "1,2.0,3.0"]
+
+
 def test_without_an_alias_nothing_is_pointed(order: Order, home: "Home") -> None:
     register(_done(changed(order, alias=None), home), home.database, home.files)
     assert Releases(home.database).aliases() == {}
