@@ -25,6 +25,8 @@ from training.recipe import Recipe
 from training.rows import TokenRow, tokenise
 from training.run_folder import RunError, RunFolder, read_json, write_json
 
+_OWN = ("config.json", "driftgate.json", "release.json", "model.safetensors.index.json")
+
 Kind = Literal["dequantised", "original", "trained"]
 
 
@@ -81,7 +83,8 @@ def build(order: Order) -> None:
     _probe(written, order, recipe, base, probed)
     found = fidelity.compare(fidelity.read(Path(order.reference)), fidelity.read(probed))
     probed.unlink()
-    write_json(folder.with_name(folder.name + ".json"), found.as_dict())
+    figures = found.as_dict() | {"computed": computed}
+    write_json(folder.with_name(folder.name + ".json"), figures)
 
 
 def _of(order: Order) -> tuple[Recipe, Path]:
@@ -146,12 +149,19 @@ def _save(model: Any, folder: Path, precision: str, base: Path) -> None:
     model.save_pretrained(folder)
     for name in ("quantization_config", "_name_or_path"):
         _without(folder / "config.json", name)
-    for path in sorted(base.iterdir()):
-        kept = path.suffix in (".json", ".jinja", ".model", ".txt") and path.name not in (
-            "config.json", "driftgate.json", "release.json", "model.safetensors.index.json",
-        )  # fmt: skip
-        if path.is_file() and kept:
-            shutil.copyfile(path, folder / path.name)
+    for name in copied(base):
+        shutil.copyfile(base / name, folder / name)
+
+
+def copied(base: Path) -> list[str]:
+    """Return the files that a merge has of its base unchanged: tokenizer, template, generation."""
+    return sorted(
+        path.name
+        for path in base.iterdir()
+        if path.is_file()
+        and path.suffix in (".json", ".jinja", ".model", ".txt")
+        and path.name not in _OWN
+    )
 
 
 def _without(path: Path, name: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import yaml
 
 from training import lineage
-from training.candidate import Kind, Order, write_order
+from training.candidate import Kind, Order, copied, write_order
 from training.recipe import Recipe
 from training.run import environment, result
-from training.run_folder import RunError, RunFolder, digests, read_json, write_json
+from training.run_folder import RunError, RunFolder, digests, exclusive, read_json, write_json
 
 # The most a merge may differ from the adapter that was evaluated, in nats a token.
 KL_LIMIT = 1e-3
@@ -49,6 +49,7 @@ class Candidate:
         positions: How many tokens.
         agreement: Share of prompts with the same greedy answer.
         prompts: How many prompts.
+        computed: Type of the arithmetic that it was measured with, as an engine would use.
         score: What `prefer` gave it.
     """
 
@@ -60,6 +61,7 @@ class Candidate:
     positions: int
     agreement: float
     prompts: int
+    computed: str
     score: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -115,38 +117,38 @@ def merge(
     tell = on_progress or (lambda text: None)
     if out.exists():
         return _existing(out, adapter)
-    call = read_json(folder.config)
-    recipe = Recipe.model_validate(yaml.safe_load(folder.recipe.read_text("utf-8")))
-    tell("checking the digests of the base")
-    _check_base(folder, Path(call["base"]))
-    rows = rows or Path(call["eval"] or call["data"])
-    if not rows.is_file():
-        raise MergeError(f"{rows}: there are no rows to measure the merge with")
+    base, rows = _inputs(folder, rows, tell)
     work = out.with_name(f".{out.name}.partial")
-    _begin(work, {"adapter": adapter, "rows": str(rows.absolute()), "prompts": prompts})
-    builder = _Builder(folder, recipe, work, rows, prompts, tell)
-    built = builder.all(kl_limit, judged=prefer is not None)
-    chosen = _choose(built, kl_limit, prefer, tell)
-    tell("computing digests")
-    files = digests(chosen.path)
-    lineage.write(
-        chosen.path,
-        lineage.describe(
-            name=out.name,
-            run=trained,
-            recipe=recipe,
-            manifest=read_json(folder.manifest),
-            versions=read_json(folder.versions),
-            adapter=adapter,
-            kept=chosen.as_dict(),
-            candidates=[candidate.as_dict() for candidate in built],
-            kl_limit=kl_limit,
-            judged_by="evaluation" if prefer else "kl",
-            files=files,
-        ),
-    )
-    chosen.path.replace(out)
-    shutil.rmtree(work)
+    with exclusive(work, f"another process merges into {out}"):
+        if out.exists():  # made by the one that was waited for
+            shutil.rmtree(work)
+            return _existing(out, adapter)
+        _begin(work, {"adapter": adapter, "rows": str(rows), "prompts": prompts})
+        recipe = Recipe.model_validate(yaml.safe_load(folder.recipe.read_text("utf-8")))
+        builder = _Builder(folder, recipe, work, rows, prompts, tell)
+        built = builder.all(kl_limit, judged=prefer is not None)
+        chosen = _choose(built, kl_limit, prefer, tell)
+        tell("computing digests")
+        files = digests(chosen.path)
+        _check_files(files, base)
+        lineage.write(
+            chosen.path,
+            lineage.describe(
+                name=out.name,
+                run=trained,
+                recipe=recipe,
+                manifest=read_json(folder.manifest),
+                versions=read_json(folder.versions),
+                adapter=adapter,
+                kept=chosen.as_dict(),
+                candidates=[candidate.as_dict() for candidate in built],
+                kl_limit=kl_limit,
+                judged_by="evaluation" if prefer else "kl",
+                files=files,
+            ),
+        )
+        chosen.path.replace(out)
+        shutil.rmtree(work)
     return _existing(out, adapter)
 
 
@@ -171,14 +173,20 @@ class _Builder:
         self._tell = tell
 
     def all(self, kl_limit: float, *, judged: bool) -> list[Candidate]:
-        """Return every merge of a run: bfloat16, and float32 where that is too coarse."""
+        """Return every merge of a run: bfloat16, and float32 where that is too coarse.
+
+        It is too coarse above the KL limit. Where engines compute in float32 anyway, one greedy
+        answer that differs from the adapter's is enough: float32 weights then cost only room. In
+        bfloat16 arithmetic a near tie turns whatever the weights are.
+        """
         kinds = _KINDS[self._recipe.method]
         if not self._reference.exists():
             self._tell("asking the adapter as it was trained")
             self._process("reference", self._order(kinds[0], "float32"))
         built = [self._one(kind, "bfloat16") for kind in kinds]
         closest = min(built, key=lambda c: c.kl if math.isfinite(c.kl) else math.inf)
-        if not judged and not closest.kl <= kl_limit:
+        differs = closest.computed == "float32" and closest.agreement < 1
+        if not judged and (differs or not closest.kl <= kl_limit):
             built.append(self._one(closest.kind, "float32"))
         return built
 
@@ -200,7 +208,7 @@ class _Builder:
             folder=str(self._work / f"{kind}-{precision}"),
             kind=kind,
             precision=precision,
-            rows=str(self._rows.absolute()),
+            rows=str(self._rows),
             prompts=self._prompts,
             reference=str(self._reference),
         )
@@ -257,7 +265,11 @@ def _choose(
     return best
 
 
-def _check_base(folder: RunFolder, base: Path) -> None:
+def _inputs(folder: RunFolder, rows: Path | None, tell: Callable[[str], None]) -> tuple[Path, Path]:
+    """Return the base, unchanged since the training, and the rows to measure with."""
+    call = read_json(folder.config)
+    base = Path(call["base"])
+    tell("checking the digests of the base")
     before: dict[str, str] = read_json(folder.manifest)["base"]["digests"]
     now = digests(base)
     changed = sorted(
@@ -265,15 +277,32 @@ def _check_base(folder: RunFolder, base: Path) -> None:
     )
     if changed:
         raise RunError(f"{base} has changed since the adapter was trained on it: {changed[0]}")
+    rows = (rows or Path(call["eval"] or call["data"])).absolute()
+    if not rows.is_file():
+        raise MergeError(f"{rows}: there are no rows to measure the merge with")
+    return base, rows
+
+
+def _check_files(files: dict[str, str], base: Path) -> None:
+    """Check that a merge is a whole model: weights, and all that the base says of its tokens."""
+    weights = [name for name in files if name.endswith(".safetensors")]
+    wanted = {"config.json", *copied(base)}
+    missing = sorted(wanted - files.keys()) + ([] if weights else ["*.safetensors"])
+    if missing:
+        raise MergeError(f"the merge is incomplete: {', '.join(missing)} is missing")
 
 
 def _begin(work: Path, key: dict[str, Any]) -> None:
     """Keep what an earlier process built of the same, and nothing else."""
     mark = work / "key.json"
-    if not mark.exists() or read_json(mark) != key:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-        write_json(mark, key)
+    if mark.exists() and read_json(mark) == key:
+        return
+    for path in work.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != ".lock":
+            path.unlink()
+    write_json(mark, key)
 
 
 def _existing(out: Path, adapter: dict[str, str]) -> MergeResult:

@@ -96,22 +96,35 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder: two trainers in one folder would overwrite each other's checkpoints.
 
-        Waits a few seconds for a trainer that is just ending.
-
         Raises:
             RunError: Another process trains here.
         """
-        with (self.path / ".lock").open("wb") as file:
-            deadline = time.monotonic() + _LOCK_S
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise RunError(f"another process trains in {self.path}") from None
-                    time.sleep(0.1)
+        with exclusive(self.path, f"another process trains in {self.path}"):
             yield
+
+
+@contextmanager
+def exclusive(folder: Path, refusal: str) -> Iterator[None]:
+    """Hold a folder as long as this process works in it; it is let go when the process ends.
+
+    Waits a few seconds for another one that is just ending.
+
+    Raises:
+        RunError: Another process holds it; the message is `refusal`.
+    """
+    deadline = time.monotonic() + _LOCK_S
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)  # the one that is waited for may remove it
+        with (folder / ".lock").open("wb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RunError(refusal) from None
+                time.sleep(0.1)
+                continue
+            yield
+            return
 
 
 def write_json(path: Path, value: object) -> None:

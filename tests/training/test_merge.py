@@ -2,15 +2,17 @@
 
 import json
 import math
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import yaml
 
-from training import lineage, merge, recipe
+from training import lineage, merge, recipe, run_folder
 from training.candidate import Order
 from training.merge import MergeError
-from training.run_folder import RunError, RunFolder, digests, read_json, write_json
+from training.run_folder import RunError, RunFolder, digests, exclusive, read_json, write_json
 
 _NAN = math.nan
 
@@ -24,6 +26,7 @@ def _run(path: Path, name: str) -> RunFolder:
     base = path.parent / "base"
     base.mkdir(exist_ok=True)
     (base / "model.safetensors").write_bytes(b"base")
+    (base / "tokenizer.json").write_text("{}")
     rows = path.parent / "valid.jsonl"
     rows.write_text("{}\n")
     folder = RunFolder(path)
@@ -52,9 +55,17 @@ def _run(path: Path, name: str) -> RunFolder:
 class _Processes:
     """Stands in for the processes: writes what they write, with the divergences it is given."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, kl: dict[str, float]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        kl: dict[str, float],
+        agreement: float = 1.0,
+        computed: str = "float32",
+    ) -> None:
         self.started: list[str] = []
         self._kl = kl
+        self._agreement = agreement
+        self._computed = computed
         monkeypatch.setattr(merge._Builder, "_process", self._process)
 
     def _process(self, task: str, order: Order) -> None:
@@ -67,8 +78,17 @@ class _Processes:
         folder = Path(order.folder)
         folder.mkdir()
         (folder / "model.safetensors").write_text(name)
-        figures = {"worst_kl": 1.0, "positions": 5, "agreement": 1.0, "prompts": 3}
-        Path(f"{order.folder}.json").write_text(json.dumps({"kl": self._kl[name], **figures}))
+        (folder / "config.json").write_text("{}")
+        (folder / "tokenizer.json").write_text("{}")
+        figures = {
+            "kl": self._kl[name],
+            "worst_kl": 1.0,
+            "positions": 5,
+            "agreement": 1.0 if order.precision == "float32" else self._agreement,
+            "prompts": 3,
+            "computed": self._computed,
+        }
+        Path(f"{order.folder}.json").write_text(json.dumps(figures))
 
 
 def test_the_closest_merge_is_kept_with_its_lineage(
@@ -104,6 +124,16 @@ def test_a_changed_file_of_a_release_is_named(
         "model.safetensors",
         "more.json",
     ]
+
+
+@pytest.mark.parametrize(("computed", "kept"), [("float32", "float32"), ("bfloat16", "bfloat16")])
+def test_one_answer_that_differs_is_enough_where_engines_compute_in_float32(
+    computed: str, kept: str, run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kl = {"dequantised-bfloat16": 2e-4, "original-bfloat16": 0.5, "dequantised-float32": 1e-9}
+    _Processes(monkeypatch, kl, agreement=0.98, computed=computed)
+    result = merge.merge(run.path, tmp_path / "model")
+    assert (result.kind, result.precision) == ("dequantised", kept)
 
 
 def test_where_bfloat16_is_too_coarse_float32_is_written(
@@ -191,6 +221,49 @@ def test_a_merge_that_is_there_is_returned(
         merge.merge(run.path, tmp_path / "model")
     with pytest.raises(MergeError, match="is there and holds no merge"):
         merge.merge(run.path, run.adapter)
+
+
+def test_two_merges_do_not_share_a_folder(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Processes(monkeypatch, {"dequantised-bfloat16": 2e-4, "original-bfloat16": 0.5})
+    monkeypatch.setattr(run_folder, "_LOCK_S", 0.3)
+    work = tmp_path / ".model.partial"
+    with exclusive(work, "mine"), pytest.raises(RunError, match="another process merges into"):
+        merge.merge(run.path, tmp_path / "model")
+    assert merge.merge(run.path, tmp_path / "model").kl == 2e-4
+
+
+def test_one_that_waited_takes_the_other_ones_merge(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kl = {"dequantised-bfloat16": 2e-4, "original-bfloat16": 0.5}
+    _Processes(monkeypatch, kl)
+    results: list[merge.MergeResult] = []
+    with exclusive(tmp_path / ".model.partial", "mine"):
+        waiting = threading.Thread(
+            target=lambda: results.append(merge.merge(run.path, tmp_path / "model"))
+        )
+        waiting.start()
+        time.sleep(0.3)
+        made = merge.merge(_run(tmp_path / "again", "qlora-7b").path, tmp_path / "other")
+        made.model.rename(tmp_path / "model")  # as the one that holds the folder would
+    waiting.join(10)
+    assert [result.kl for result in results] == [2e-4]
+    assert not list(tmp_path.glob(".*partial"))
+
+
+def test_a_merge_that_lacks_a_file_is_no_merge(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _Processes(monkeypatch, {"dequantised-bfloat16": 2e-4, "original-bfloat16": 0.5})
+    (tmp_path / "base" / "chat_template.jinja").write_text("{{ messages }}")
+    described = read_json(run.manifest)
+    described["base"]["digests"] = digests(tmp_path / "base")
+    write_json(run.manifest, described)
+    with pytest.raises(MergeError, match=r"incomplete: chat_template\.jinja is missing"):
+        merge.merge(run.path, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_adapter_on_an_unquantised_base_has_one_merge(

@@ -9,7 +9,13 @@ from training.commands import merge
 from training.merge import Candidate, MergeError, MergeResult
 from training.run_folder import RunError
 
-_FIGURES: dict[str, Any] = {"worst_kl": 0.01, "positions": 99, "agreement": 0.98, "prompts": 50}
+_FIGURES: dict[str, Any] = {
+    "worst_kl": 0.01,
+    "positions": 99,
+    "agreement": 0.98,
+    "prompts": 50,
+    "computed": "float32",
+}
 
 
 def _merged(run: Path, out: Path, **options: object) -> MergeResult:

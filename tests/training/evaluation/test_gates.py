@@ -1,7 +1,5 @@
 """Verdicts: PASS only where it is shown, and the number of cases that are missing."""
 
-from functools import cache
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,7 @@ from training.evaluation.gates import (
     paired_gate,
 )
 from training.evaluation.intervals import Interval
-from training.evaluation.paired import Pairs
+from training.evaluation.paired import ALPHA, Pairs, holm, p_greater
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -86,19 +84,14 @@ def test_suites_pass_together_only() -> None:
 
 
 def test_harm_to_any_suite_passes_in_at_most_5_percent() -> None:
-    """All six suites are worse by the margin; the gate must not pass even one of them by luck."""
-    decide = cache(
-        lambda outcome: capability_gate(
-            [Compared(str(n), Pairs(120, b, c)) for n, (b, c) in enumerate(outcome)], 0.05
-        )
-    )
+    """All six suites are worse by the margin: not even one of them may seem sound by luck."""
     rng = np.random.default_rng(9)
-    passed = 0
-    for _ in range(60):
-        drawn = rng.multinomial(120, [0.01, 0.06, 0.93], size=2)
-        gate = decide(tuple((int(b), int(c)) for b, c, _ in drawn))
-        passed += any(test.verdict is PASS for test in gate.tests)
-    assert passed <= 9  # 3 expected at 5 %
+    shown = []
+    for _ in range(200):
+        drawn = rng.multinomial(120, [0.01, 0.06, 0.93], size=6)
+        p_values = [p_greater(Pairs(120, int(b), int(c)), -0.05) for b, c, _ in drawn]
+        shown.append(min(holm(p_values)) <= ALPHA)
+    assert np.mean(shown) <= 0.096  # three standard errors above 5 %
 
 
 def test_hallucinations() -> None:

@@ -78,8 +78,8 @@ def test_superiority_is_close_to_the_exact_test_of_mcnemar_and_never_below_it_by
 @pytest.mark.parametrize("n", [60, 100, 400])
 @pytest.mark.parametrize("gains", [0.0, 0.02, 0.1])
 def test_a_model_worse_by_the_margin_passes_in_at_most_5_percent(n: int, gains: float) -> None:
-    """2,000 runs; 0.0645 is three standard errors above 5 %."""
-    assert passes(n, 0.03, gains, seed=n, runs=2000) <= 0.0645
+    """1,000 runs; 0.0707 is three standard errors above 5 %."""
+    assert passes(n, 0.03, gains, seed=n, runs=1000) <= 0.0707
 
 
 def test_the_size_is_at_most_5_percent_computed_not_simulated() -> None:
@@ -113,12 +113,14 @@ def test_a_good_model_passes_most_of_the_time_with_the_cases_that_were_planned()
 
 
 def test_the_interval_covers() -> None:
-    """A 90 % interval leaves out the truth in at most 5 % of runs on each side."""
-    found = cache(lambda b, c: interval(Pairs(60, b, c)))
-    drawn = np.random.default_rng(5).multinomial(60, [0.12, 0.07, 0.81], size=600)
-    ends = [found(int(b), int(c)) for b, c, _ in drawn]
-    assert np.mean([end.low > 0.05 for end in ends]) <= 0.077
-    assert np.mean([end.high < 0.05 for end in ends]) <= 0.077
+    """A 90 % interval leaves out the truth in at most 5 % of runs on each side.
+
+    Its ends are where the two tests reach 5 %, so they are what is simulated.
+    """
+    drawn = np.random.default_rng(5).multinomial(60, [0.12, 0.07, 0.81], size=1000)
+    seen = [Pairs(60, int(b), int(c)) for b, c, _ in drawn]
+    assert np.mean([p_greater(one, 0.05) <= ALPHA for one in seen]) <= 0.07
+    assert np.mean([p_less(one, 0.05) <= ALPHA for one in seen]) <= 0.07
 
 
 def test_the_interval_and_the_test_agree() -> None:
