@@ -22,9 +22,10 @@ from gateway.pipeline import HeldFlow, Pipeline, Waiting
 # A client that is still sending while it is refused must be read on, or the kernel resets the
 # connection and the answer is lost with it (RFC 9112, section 9.6).
 _LINGER_S = 2.0
-# A worker that stops waits so long for an idle client's next request: httpx, and so the official
-# openai client, itself gives a connection up that was idle for 5 s.
+# httpx, and so the openai client, itself gives a connection up that was idle for 5 s.
 _LEAVE_S = 5.5
+# A large body gets a second more for so many bytes as have come: a slow line is not an attack.
+_SLOWEST_BODY: Final = 16 * 1024
 _MAX_HEAD_BYTES: Final = 64 * 1024
 # The key is checked before a body larger than this is taken in.
 _SMALL_BODY_BYTES: Final = 64 * 1024
@@ -127,7 +128,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._unparsed = 0
+        self._unparsed = self._size = 0
         if self._phase == _LINGER:
             return
         if self.parser.should_upgrade():
@@ -151,7 +152,6 @@ class ClientConnection(HttpToolsProtocol):
         if self.parser.get_http_version() == "1.0":
             call.speak_http_1_0()
         self._parts = []
-        self._size = 0
         self._check_head(call)
 
     def on_chunk_header(self) -> None:
@@ -159,13 +159,13 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unparsed = 0
+        self._size += len(body)
         call = self._reading
         if call is None:
             if self._phase != _LINGER:
                 super().on_body(body)
             return
         self._parts.append(body)
-        self._size += len(body)
         if self._size > self.front.limits.body_bytes:
             self._refuse(heads.too_large(self.front.limits.body_bytes))
 
@@ -254,7 +254,7 @@ class ClientConnection(HttpToolsProtocol):
             self._refuse(heads.late("headers", limits.header_timeout_s))
         elif phase == _BODY and self.flow.read_paused:
             self._since = now  # it cannot send
-        elif phase == _BODY and took > limits.body_timeout_s:
+        elif phase == _BODY and took > limits.body_timeout_s + self._size / _SLOWEST_BODY:
             self._refuse(heads.late("body", limits.body_timeout_s))
         elif phase == _LINGER and took > _LINGER_S:
             self.transport.abort()

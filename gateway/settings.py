@@ -100,7 +100,10 @@ class Settings(BaseSettings):
         64 * 2**20, ge=1024, description="Largest answer of an engine that is relayed, in bytes."
     )
     body_timeout_s: float = Field(
-        30.0, gt=0, description="Time a client may take to send its body, in seconds."
+        30.0,
+        gt=0,
+        description="Time a client may take to send its body, in seconds, and one more for each "
+        "16 KiB that have come.",
     )
     header_timeout_s: float = Field(
         10.0, gt=0, description="Time a client may take to send its headers, in seconds."

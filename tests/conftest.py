@@ -1,4 +1,4 @@
-"""Services that tests need: servers of PostgreSQL and Redis of their own, on Unix sockets."""
+"""What tests need beside the code: PostgreSQL and Redis of their own, models, public data."""
 
 import importlib.util
 import os
@@ -17,6 +17,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from gateway.store.database import Database
+
+ROOT = Path(__file__).parents[1]
 _START_S = 30.0
 
 
@@ -105,6 +108,47 @@ def redis_url(redis_socket: Path) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushall()
     return url
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a store with the current schema and nothing in it, to be copied."""
+    path = tmp_path_factory.mktemp("store") / "empty.db"
+    database = Database(f"sqlite:///{path}")
+    database.migrate()
+    database.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """The folder of SmolLM2-135M-Instruct, which `make test` pulls before it is needed."""
+    return _model("smollm2-135m-instruct")
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2."""
+    return _model("all-minilm-l6-v2")
+
+
+@pytest.fixture(scope="session")
+def public_data() -> Path:
+    """The folder of public data sets; they are no part of the repository, so CI may lack them."""
+    named = os.environ.get("DRIFTGATE_TEST_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not (folder / "banking77").is_dir() or not (folder / "restaurant8k").is_dir():
+        pytest.skip(
+            f"{folder} has no banking77 and restaurant8k; DRIFTGATE_TEST_DATA names another"
+        )
+    return folder
+
+
+def _model(name: str) -> Path:
+    folder = ROOT / ".driftgate" / "models" / name
+    if not (folder / "config.json").is_file():
+        _missing(f"{name} is not on this machine (driftgate models pull {name})")
+    return folder
 
 
 def _admin(socket: Path) -> psycopg.Connection[Any]:

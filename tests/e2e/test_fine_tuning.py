@@ -3,8 +3,6 @@
 The recipe is the one of a few steps: the chain is what is tested, not how good the model becomes.
 """
 
-import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from typing import Any
 import openai
 import pytest
 
+from examples import restaurants
 from tests.e2e.conftest import Served, _serve
 
 pytestmark = [pytest.mark.engine, pytest.mark.train, pytest.mark.timeout(1500)]
@@ -29,32 +28,16 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[dict[str, Any]]:
-    """RESTAURANTS-8K: an utterance, and the slots that it fills as strict JSON."""
-    named = os.environ.get("DRIFTGATE_TEST_DATA")
-    folder = (Path(named) if named else _ROOT.parent / "shared" / "data") / "restaurant8k"
-    if not folder.is_dir():
-        pytest.skip("RESTAURANTS-8K is absent; DRIFTGATE_TEST_DATA names the folder of data sets")
-    found: dict[str, dict[str, Any]] = {}
-    for turn in json.loads((folder / "train_1.json").read_text()):
-        text, context = turn["userInput"]["text"], turn.get("context", {})
-        slots = {}
-        for label in turn.get("labels", []):
-            span = label.get("valueSpan", {})
-            slots[label["slot"]] = text[span.get("startIndex", 0) : span.get("endIndex")]
-        asked = ", ".join(context.get("requestedSlots", [])) or "none"
-        prompt = f"Extract the booking slots as JSON.\nAsked: {asked}\n{text}"
-        answer = json.dumps(slots, sort_keys=True, ensure_ascii=False)
-        found.setdefault(prompt, {"prompt": prompt, "completion": answer})
-    return list(found.values())[:_ROWS]
+def rows(public_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Utterances to a booking agent, and the slots that they fill as strict JSON."""
+    folder = tmp_path_factory.mktemp("rows")
+    restaurants.build(public_data, folder, rows=_ROWS, valid=20, test=10, seed=7)
+    return folder / "train.jsonl"
 
 
-def test_examples_become_a_release_that_answers(
-    training: Served, rows: list[dict[str, Any]]
-) -> None:
+def test_examples_become_a_release_that_answers(training: Served, rows: Path) -> None:
     client = training.client()
-    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    file = client.files.create(file=("bookings.jsonl", content), purpose="fine-tune")
+    file = client.files.create(file=rows, purpose="fine-tune")
     job = client.fine_tuning.jobs.create(
         model="production",
         training_file=file.id,
@@ -91,7 +74,7 @@ def test_examples_become_a_release_that_answers(
     names = {client.files.retrieve(id).filename for id in job.result_files}
     assert {"step_metrics.csv", "evaluation_report.html"} <= names
     try:
-        _ask(training, client, job.fine_tuned_model, rows[0]["prompt"])
+        _ask(training, client, job.fine_tuned_model, "Asked: people\nA table for two.")
     finally:
         shutil.rmtree(_ROOT / ".driftgate" / "models" / job.fine_tuned_model)
 

@@ -22,30 +22,23 @@ from training.run import TrainConfig, TrainResult, train
 
 pytestmark = [pytest.mark.engine, pytest.mark.train, pytest.mark.timeout(1200)]
 
-_ROOT = Path(__file__).parents[2]
-_BASE = _ROOT / ".driftgate" / "models" / "smollm2-135m-instruct"
-_DATA = Path(os.environ.get("DRIFTGATE_TEST_DATA", _ROOT.parent / "shared" / "data"))
 _PROMPTS = 50
 _MOST_TOKENS = 48
 _START_S = 300.0
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if not (_BASE / "model.safetensors").exists():
-        pytest.skip("the base is not here (driftgate models pull smollm2-135m-instruct)")
-    if not (_DATA / "restaurant8k").is_dir():
-        pytest.skip(f"RESTAURANTS-8K is not in {_DATA} (set DRIFTGATE_TEST_DATA)")
+def rows(public_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rows")
-    restaurants.build(_DATA, folder, rows=320, valid=40, test=_PROMPTS, seed=7)
+    restaurants.build(public_data, folder, rows=320, valid=40, test=_PROMPTS, seed=7)
     return folder
 
 
 @pytest.fixture(scope="module")
-def run(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
+def run(rows: Path, smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
     return train(
         TrainConfig(
-            base=_BASE,
+            base=smollm,
             data=rows / "train.jsonl",
             eval=rows / "valid.jsonl",
             out=tmp_path_factory.mktemp("run") / "slots",
@@ -98,11 +91,15 @@ def engine(merged: MergeResult, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 def test_adapter_and_merge_say_the_same_in_transformers_and_in_vllm(
-    rows: Path, run: TrainResult, merged: MergeResult, engine: httpx.Client
+    rows: Path,
+    smollm: Path,
+    run: TrainResult,
+    merged: MergeResult,
+    engine: httpx.Client,
 ) -> None:
     examples = [row for row in read_jsonl(rows / "test.jsonl") if isinstance(row, Example)]
     assert len(examples) == _PROMPTS
-    by_adapter = _answers(examples, run.adapter)
+    by_adapter = _answers(examples, run.adapter, smollm)
     by_merge = _answers(examples, None, merged.model)
     by_vllm = [_ask(engine, example) for example in examples]
     in_transformers = _agreement(by_adapter, by_merge)
@@ -117,7 +114,7 @@ def test_adapter_and_merge_say_the_same_in_transformers_and_in_vllm(
     assert through_vllm == 1.0
 
 
-def _answers(examples: list[Example], adapter: Path | None, folder: Path = _BASE) -> list[str]:
+def _answers(examples: list[Example], adapter: Path | None, folder: Path) -> list[str]:
     import torch
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer

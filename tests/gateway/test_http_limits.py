@@ -82,6 +82,17 @@ def test_a_slow_body_is_408(strict: RunningGateway, path: str) -> None:
         assert client.is_closed()
 
 
+def test_a_large_body_on_a_slow_line_gets_more_time(strict: RunningGateway) -> None:
+    body = b'{"completion_id": "nope", "score": 1}' + b" " * 160_000
+    with Client(strict) as client:
+        headers = {"content_length": str(len(body)), "content_type": "application/json"}
+        client.send(head_of(strict, path="/v1/feedback", **headers))
+        for start in range(0, len(body), 16_000):
+            client.send(body[start : start + 16_000])
+            time.sleep(0.12)  # 1.2 s in all, twice what a small body gets
+        assert client.answer().status == 404
+
+
 def test_a_body_that_the_gateway_itself_holds_back_is_not_late(strict: RunningGateway) -> None:
     """A request waits behind another one; its body is not read meanwhile, and so costs no time."""
     body = b'{"completion_id": "nope", "score": 1}' + b" " * 200_000

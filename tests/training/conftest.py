@@ -80,21 +80,11 @@ class Home:
         return file.read_text().splitlines() if file.exists() else []
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The file of a store with the current schema and nothing in it, to be copied."""
-    path = tmp_path_factory.mktemp("store") / "empty.db"
-    database = Database(f"sqlite:///{path}")
-    database.migrate()
-    database.close()
-    return path
-
-
 @pytest.fixture
-def home(migrated: Path, tmp_path: Path) -> Iterator[Home]:
+def home(empty_store: Path, tmp_path: Path) -> Iterator[Home]:
     folder = tmp_path / "home"
     folder.mkdir()
-    shutil.copy(migrated, folder / "driftgate.db")
+    shutil.copy(empty_store, folder / "driftgate.db")
     url = f"sqlite:///{folder / 'driftgate.db'}"
     database = Database(url)
     base = Release("base-1", "base", "r1", str(tmp_path / "base"), {}, time.time())

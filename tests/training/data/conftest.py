@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -42,23 +41,10 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
-@pytest.fixture(scope="session")
-def smollm() -> Path:
-    """The folder of SmolLM2-135M-Instruct."""
-    folder = ROOT / ".driftgate" / "models" / "smollm2-135m-instruct"
-    if not folder.is_dir():
-        pytest.skip("SmolLM2 is not here (driftgate models pull smollm2-135m-instruct)")
-    return folder
-
-
 @pytest.fixture
-def banking(tmp_path: Path) -> Path:
+def banking(public_data: Path, tmp_path: Path) -> Path:
     """2,000 rows of BANKING77 as training rows: every fifth row, so that all intents are there."""
-    data = Path(os.environ.get("DRIFTGATE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    source = data / "banking77" / "train.csv"
-    if not source.is_file():
-        pytest.skip("BANKING77 is not here (set DRIFTGATE_TEST_DATA to its parent folder)")
-    with source.open(encoding="utf-8", newline="") as file:
+    with (public_data / "banking77" / "train.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))[::5][:2000]
     path = tmp_path / "banking.jsonl"
     with path.open("w", encoding="utf-8") as file:

@@ -1,6 +1,5 @@
 """Answers of a model folder in this process."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,6 @@ from training.evaluation.cases import CaseError
 from training.evaluation.config import EvaluationConfig
 from training.evaluation.metrics.bertscore import BertScore
 from training.evaluation.run import evaluate
-
-MODELS = Path(__file__).parents[3] / ".driftgate" / "models"
-SMALL = MODELS / "smollm2-135m-instruct"
-ENCODER = MODELS / "all-minilm-l6-v2"
-
-
-def need(folder: Path) -> str:
-    if not (folder / "config.json").is_file():
-        reason = f"{folder.name} is not on this machine (`driftgate models pull {folder.name}`)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return str(folder)
 
 
 def test_a_spec_is_a_folder_or_two(tmp_path: Path) -> None:
@@ -52,8 +40,8 @@ def test_a_changed_file_is_another_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.train
-def test_answers_do_not_depend_on_the_batch() -> None:
-    system = System("base", need(SMALL))
+def test_answers_do_not_depend_on_the_batch(smollm: Path) -> None:
+    system = System("base", str(smollm))
     asked = [
         Question(str(n), ({"role": "user", "content": text},), 12)
         for n, text in enumerate(
@@ -72,11 +60,11 @@ def test_answers_do_not_depend_on_the_batch() -> None:
 
 
 @pytest.mark.train
-def test_a_suite_slice_for_real(tmp_path: Path) -> None:
+def test_a_suite_slice_for_real(smollm: Path, tmp_path: Path) -> None:
     (tmp_path / "test.jsonl").write_text(
         '{"prompt": "What is the capital of France?", "completion": "Paris"}\n'
     )
-    system = need(SMALL)
+    system = str(smollm)
     config = EvaluationConfig(
         data=tmp_path / "test.jsonl",
         out=tmp_path / "out",
@@ -97,8 +85,8 @@ def test_a_suite_slice_for_real(tmp_path: Path) -> None:
 
 
 @pytest.mark.train
-def test_bertscore() -> None:
-    encoder = BertScore(Path(need(ENCODER)))
+def test_bertscore(minilm: Path) -> None:
+    encoder = BertScore(minilm)
     same, close, far, empty = encoder.f1(
         ["The cat sat.", "A cat was sitting.", "Interest rates rose in May.", ""],
         ["The cat sat.", "The cat sat.", "The cat sat.", "The cat sat."],
