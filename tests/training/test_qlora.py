@@ -139,7 +139,7 @@ def test_the_loss_is_that_of_trl(config: TrainConfig) -> None:
     mask = torch.nn.utils.rnn.pad_sequence(
         [torch.ones(len(row.ids), dtype=torch.long) for row in rows], batch_first=True
     )
-    wanted = model(input_ids=ids, attention_mask=mask, labels=whole).loss
+    wanted = model(input_ids=ids, attention_mask=mask, labels=whole).loss.item()
 
     # Only what `compute_loss` reads of a trainer.
     class Bare:
@@ -150,7 +150,7 @@ def test_the_loss_is_that_of_trl(config: TrainConfig) -> None:
     found = qlora.Trainer.compute_loss(
         bare, model, {"input_ids": ids, "attention_mask": mask, "labels": whole}
     )
-    assert float(found) == pytest.approx(float(wanted), rel=1e-5)
+    assert found.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_the_order_of_rows_is_fair_grouped_and_its_own_by_epoch() -> None:
