@@ -1,8 +1,6 @@
 """The frames between the retrieval service and its clients: a length, then MessagePack.
 
-4 bytes, big-endian: the number of bytes that follow
-a request: {"id": int, "kind": "embed" | "info", "texts": [str, …]}
-an answer: {"id": int, "vectors": [bytes, …], "tokens": int, …} or {"id": int, "error": str, …}
+4 bytes, big-endian: the number of bytes that follow; then one message of `retrieval.requests`.
 """
 
 import asyncio
@@ -12,26 +10,6 @@ import msgspec
 
 MAX_FRAME_BYTES = 64 * 2**20
 _LENGTH = struct.Struct(">I")
-
-
-class RetrievalRequest(msgspec.Struct):
-    """What a client asks. `texts` are to be embedded."""
-
-    id: int
-    kind: str
-    texts: list[str] = []
-
-
-class RetrievalAnswer(msgspec.Struct, omit_defaults=True):
-    """The answer: vectors as little-endian float32, tokens read, or what went wrong."""
-
-    id: int
-    vectors: list[bytes] = []
-    tokens: int = 0
-    embedder: str = ""
-    dimensions: int = 0
-    error: str = ""
-    overloaded: bool = False
 
 
 async def read_frame(reader: asyncio.StreamReader) -> bytes:
