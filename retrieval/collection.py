@@ -1,11 +1,11 @@
 """A collection: the current generation and the delta, searched together, written one at a time.
 
-What is added or removed is durable before a call returns, and found from then on. Searches look at a
-view that never changes, and take no lock.
+What is added or removed is durable before a call returns, and found from then on. Searches look at
+a view that never changes, and take no lock.
 
     lock                    held by the one process that writes
     current                 the name of the current generation
-    generations/g00000007/  see `generation.py`; the one before it is kept, should this one be damaged
+    generations/g00000007/  see `generation.py`; the one before is kept, in case this one is damaged
     journal/00000009.journal
 """
 
@@ -49,7 +49,7 @@ class Collection:
     def __init__(self, folder: Path, embedder: str, dimensions: int) -> None:
         self.name = folder.name
         self._folder, self._embedder, self._dimensions = folder, embedder, dimensions
-        self._lock_file = _locked(folder)
+        self._lock_file = locked(folder)
         try:
             (folder / "generations").mkdir(exist_ok=True)
             found = recovery.recover(folder, embedder, dimensions)
@@ -98,7 +98,7 @@ class Collection:
                 generation=view.generation,
                 delta_passages=state.delta.rows,
                 tombstones=sum(part.rows for part in view.segments) - rows,
-                bytes=state.delta.bytes + (state.generation.bytes if state.generation else 0),
+                bytes=state.delta.bytes + (state.generation.size if state.generation else 0),
                 embedder=self._embedder,
                 newest=max(newest, default=None),
                 compacting=self._compacting.locked(),
@@ -170,8 +170,7 @@ class Collection:
             recovery.replay(state, reader, self._embedder, self._dimensions)  # and the rest
             recovery.point_to(self._folder, built.name)
             self._state, self._view, self._repair = state, state.view(), False
-            kept = [built] if base is None else [built, base]
-            recovery.discard_before(self._folder, kept)
+            recovery.discard_before(self._folder, built, base)
 
     def _do(self, record: Record) -> None:
         self._journal.append(record)
@@ -186,7 +185,12 @@ class Collection:
             yield
 
 
-def _locked(folder: Path) -> int:
+def locked(folder: Path) -> int:
+    """Return an open file that keeps others from writing a collection until it is closed.
+
+    Raises:
+        IndexBusy: Another process, or another part of this one, writes it.
+    """
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,12 +1,13 @@
 """A folder of collections: opened when first used, made, dropped."""
 
+import os
 import re
 import secrets
 import shutil
 import threading
 from pathlib import Path
 
-from retrieval.collection import Collection
+from retrieval.collection import Collection, locked
 from retrieval.durable import sync_folder
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -57,16 +58,18 @@ class Collections:
             return collection
 
     def drop(self, name: str) -> None:
-        """Delete a collection, if there is one."""
-        try:
-            self.open(name).close()
-        except KeyError:
+        """Delete a collection, if there is one. IndexBusy where another process writes it."""
+        if not _NAME.fullmatch(name) or not (self._folder / name).is_dir():
             return
         with self._lock:
-            self._open.pop(name, None)
+            collection = self._open.pop(name, None)
+            if collection is not None:
+                collection.close()
+            lock = locked(self._folder / name)  # a damaged one can be dropped too
             away = self._folder / f"{_DROPPED}{name}-{secrets.token_hex(4)}"
             (self._folder / name).rename(away)
             sync_folder(self._folder)
+            os.close(lock)
         shutil.rmtree(away, ignore_errors=True)
 
     def names(self) -> list[str]:

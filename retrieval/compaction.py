@@ -10,10 +10,10 @@ The order comes in as JSON on its first line of standard input, which then stays
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,6 +23,7 @@ from retrieval import index, lexical
 from retrieval.database import CompactionFailed, IndexProblem
 from retrieval.generation import Generation, Manifest, hashed, seal
 from retrieval.journal import Reader
+from retrieval.lifeline import end_with_parent
 from retrieval.packed import write_packed
 from retrieval.records import Document
 from retrieval.recovery import replay
@@ -67,9 +68,9 @@ def run(order: Order) -> None:
         stderr=subprocess.PIPE,
         env=environment,
     ) as process:
-        assert process.stdin is not None
-        assert process.stderr is not None
         try:
+            if process.stdin is None or process.stderr is None:
+                raise OSError("no pipes")
             process.stdin.write(msgspec.json.encode(order) + b"\n")
             process.stdin.flush()
             said = process.stderr.read().decode(errors="replace").strip()
@@ -118,7 +119,7 @@ def build(order: Order) -> None:
 
 
 class _Living:
-    """The documents of a state that are still there: those of the generation, then the added ones."""
+    """The documents of a state that are still there: the generation's, then the added ones."""
 
     def __init__(self, state: State) -> None:
         self.base, self.delta = state.generation, state.delta
@@ -177,7 +178,7 @@ def _write_documents(folder: Path, living: _Living) -> list[str]:
         facts.append(document)
     validity = Validity.of(facts, [np.inf] * len(facts))
     times = np.stack((validity.valid_from, validity.valid_to, validity.updated_at))
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "owners.npy": living.owners(),
         "names.npy": np.array([hashed(name) for name in names], np.uint64),
         "files.npy": np.array(files, np.uint64),
@@ -189,23 +190,19 @@ def _write_documents(folder: Path, living: _Living) -> list[str]:
 
 
 def _write_vectors(path: Path, living: _Living, rows: int, dimensions: int) -> None:
+    written: Any = np.lib.format  # it has no types
     with path.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (rows, dimensions)}
-        np.lib.format.write_array_header_1_0(file, header)
+        written.write_array_header_1_0(file, header)
         for block in living.vectors():
             file.write(np.ascontiguousarray(block, "<f4").data)
-
-
-def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # until the process that started this one is gone
-    os._exit(1)
 
 
 def main() -> None:
     """Build what the first line of standard input asks for."""
     os.nice(10)
     order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         build(order)
     except IndexProblem as error:

@@ -1,6 +1,6 @@
 """The delta: what was added since the generation was built, in memory and searched exactly.
 
-It only grows, and a search looks no further than the rows that its view knows, so that searches go on
+It only grows, and a search looks no further than the rows that its view knows. So searches go on
 while documents are added.
 """
 
@@ -34,6 +34,7 @@ class Delta:
         self.firsts: list[int] = []
         self._vectors = np.zeros((_ROOM, dimensions), np.float32)
         self._owners = np.zeros(_ROOM, np.int32)
+        self._characters = 0
         self._numbers: dict[str, int] = {}
 
     @property
@@ -44,7 +45,7 @@ class Delta:
     @property
     def bytes(self) -> int:
         """About how much memory its vectors and texts take."""
-        return self._vectors.nbytes + sum(len(passage.text) for passage in self.passages)
+        return self._vectors.nbytes + self._characters
 
     @property
     def owners(self) -> npt.NDArray[np.int32]:
@@ -65,6 +66,7 @@ class Delta:
         for passage in entry.passages:
             self.words.add(searched_text(entry.document, passage))
         self.passages.extend(entry.passages)
+        self._characters += sum(len(passage.text) for passage in entry.passages)
         self.firsts.append(first)
         self.documents.append(entry.document)
         self._numbers[entry.document.id] = number

@@ -124,8 +124,8 @@ class Generation:
         )
 
     @property
-    def bytes(self) -> int:
-        """Size of its files."""
+    def size(self) -> int:
+        """Size of its files, in bytes."""
         return sum(file.bytes for file in self.manifest.files.values())
 
     def supersessions(self) -> Supersessions:

@@ -10,13 +10,14 @@ import math
 from pathlib import Path
 from typing import Any, cast
 
-import faiss
+import faiss as _faiss
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.database import CorruptIndex, Vector, Vectors
 from retrieval.masks import Mask
 
+faiss: Any = _faiss  # its own types lack the parameters of a search
 Rows = npt.NDArray[np.int64]
 
 _FLAT_UP_TO = 20_000  # passages; an exact search of them takes about as long as the lists do
@@ -67,7 +68,7 @@ class DenseIndex:
 
 
 def build(path: Path, vectors: Vectors) -> int:
-    """Write an index of vectors; returns how many lists a search has to look at, 0 where it is exact.
+    """Write an index; returns how many lists a search has to look at, or 0 where it is exact.
 
     Args:
         path: The file to write.

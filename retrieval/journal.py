@@ -3,7 +3,7 @@
 A journal is a folder of numbered files. Compaction ends a file and begins the next, so that a
 generation can say from which file on it has to be replayed. A file is a row of records:
 
-    4 bytes "DGJ1", 4 bytes length, 4 bytes CRC-32 (both little-endian), then the record, MessagePack
+    4 bytes "DGJ1", 4 bytes length, 4 bytes CRC-32 (both little-endian), the record as MessagePack
 
 A record that is cut off at the end of the last file was never acknowledged, and is dropped. Any
 other damage is skipped to the next whole record, and counted.
@@ -221,7 +221,7 @@ def _is_long_enough(data: bytes, position: int) -> bool:
     if position + _HEAD.size > len(data):
         return False
     magic, length, _ = _HEAD.unpack_from(data, position)
-    return magic != _MAGIC or position + _HEAD.size + length <= len(data)
+    return bool(magic != _MAGIC or position + _HEAD.size + length <= len(data))
 
 
 def _next_whole(data: bytes, position: int) -> int | None:

@@ -1,7 +1,7 @@
 """The lexical half: BM25 (Lucene's variant) over stemmed words. bm25s builds it for a generation.
 
-Scores are summed here rather than by bm25s, since the words' weights are those of the generation and
-the delta together, where bm25s knows those of the generation it has built.
+Scores are summed here rather than by bm25s, since the words' weights are those of the generation
+and the delta together, where bm25s knows those of the generation it has built.
 
 Source: Kamphuis et al. 2020, "Which BM25 do you mean?"; Lù 2024, arXiv:2407.03618 (bm25s).
 """
@@ -27,10 +27,11 @@ _K1, _B = 1.5, 0.75
 _WORD = re.compile(r"[^\W_]+")
 _LONGEST = 64  # characters; what is longer is no word: base64, for example
 # Lucene's English stop words.
-_STOPWORDS = frozenset(
+_STOPWORDS = (
     "a an and are as at be but by for if in into is it no not of on or such that the their then "
-    "there these they this to was will with".split()
+    "there these they this to was will with"
 )
+_STOPPED = frozenset(re.findall(_WORD, _STOPWORDS))
 _local = threading.local()
 
 
@@ -39,7 +40,7 @@ def tokenise(text: str) -> list[str]:
     stemmer = getattr(_local, "stemmer", None)
     if stemmer is None:  # it is not safe to share between threads
         stemmer = _local.stemmer = Stemmer.Stemmer("english")
-    words = [word[:_LONGEST] for word in _WORD.findall(text.lower()) if word not in _STOPWORDS]
+    words = [word[:_LONGEST] for word in _WORD.findall(text.lower()) if word not in _STOPPED]
     return cast(list[str], stemmer.stemWords(words))
 
 

@@ -22,8 +22,8 @@ class Mask:
     @functools.cached_property
     def bits(self) -> npt.NDArray[np.uint8]:
         """One bit per row, the lowest first."""
-        assert self.rows is not None
-        return np.packbits(self.rows, bitorder="little")
+        rows = np.ones(self.total, np.bool_) if self.rows is None else self.rows
+        return np.packbits(rows, bitorder="little")
 
     def passing_rows(self) -> npt.NDArray[np.int64]:
         """The numbers of the rows that may be found."""

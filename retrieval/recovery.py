@@ -1,4 +1,4 @@
-"""Opening a collection after whatever happened to it: the newest generation that is whole, replayed.
+"""Opening a collection after whatever happened: the newest whole generation, and the journal.
 
 The generation before the current one is kept together with the journal from then on. So a damaged
 generation costs time, and not documents.
@@ -85,14 +85,17 @@ def next_name(folder: Path) -> str:
     return f"g{int(newest[1:]) + 1:08d}"
 
 
-def discard_before(folder: Path, kept: list[Generation]) -> None:
-    """Delete the generations other than these, and the journal that only those needed."""
-    names = {generation.name for generation in kept}
+def discard_before(folder: Path, current: Generation, base: Generation | None) -> None:
+    """Delete what neither the current generation needs nor the one that it was built from.
+
+    Without the latter, the journal goes back to the beginning, and is the same insurance.
+    """
+    kept = {current.name} if base is None else {current.name, base.name}
     for name in generation_names(folder):
-        if name not in names:
+        if name not in kept:
             shutil.rmtree(folder / "generations" / name, ignore_errors=True)
-    first = min((generation.manifest.journal for generation in kept), default=1)
-    drop_files_before(folder / "journal", first)
+    if base is not None:
+        drop_files_before(folder / "journal", base.manifest.journal)
 
 
 def _candidates(folder: Path) -> tuple[int, list[str | None]]:

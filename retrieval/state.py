@@ -1,4 +1,4 @@
-"""A collection's state: a generation and the journal's records since, applied one after the other."""
+"""A collection's state: a generation, and the journal's records since, applied in turn."""
 
 import msgspec
 import numpy as np
@@ -36,7 +36,8 @@ class State:
             vectors = (
                 np.frombuffer(data, "<f4").reshape(-1, self._dimensions) for data in record.vectors
             )
-            self._upsert(dict(zip(map(_id, record.entries), zip(record.entries, vectors))))
+            pairs = zip(record.entries, vectors, strict=True)
+            self._upsert({entry.document.id: (entry, rows) for entry, rows in pairs})
         elif record.kind == "remove":
             changed: set[str] = set()
             for document in record.documents:
@@ -105,10 +106,6 @@ class State:
             self.kept = self.kept.superseded(kept)
         if added:
             self.added = self.added.superseded(added)
-
-
-def _id(entry: Entry) -> str:
-    return entry.document.id
 
 
 def as_record(at: float, entries: list[Entry], vectors: list[Vectors], dimensions: int) -> Record:
