@@ -27,11 +27,13 @@ from gateway.conversations import Conversations
 from gateway.flow import Deadlines
 from gateway.front import ClientLimits, Front
 from gateway.gate import Gate
+from gateway.grounding.reading import BooksReader
+from gateway.grounding.stage import GroundingLimits, GroundingStage
 from gateway.health import HealthChecks
 from gateway.metrics import Metrics
 from gateway.openapi import document
 from gateway.refresh import Refresher
-from gateway.relay import OPERATIONS, Limits, Relay
+from gateway.relay import OPERATIONS, Relay
 from gateway.routing import Routes
 from gateway.settings import Settings
 from gateway.spool import Spool
@@ -41,8 +43,10 @@ from gateway.store.files import Files
 from gateway.store.job_events import JobEvents
 from gateway.store.jobs import Jobs
 from gateway.store.ledger import open_ledger
+from gateway.store.owners import owners
 from gateway.store.traffic import Traffic
-from retrieval.client import EmbeddingClient
+from gateway.task import Limits
+from retrieval.client import RetrievalClient
 
 _log = logging.getLogger(__name__)
 
@@ -62,14 +66,22 @@ def create_gateway(settings: Settings) -> Gateway:
     keys = KeyRing(open_without_keys=settings.is_loopback())
     routes = Routes(Conversations(settings.run_dir() / "conversations"))
     spool = Spool(settings.spool_dir(), metrics.records, settings.record_spool_bytes)
-    refresher = Refresher(database, keys, routes, metrics, settings.refresh_s)
     checks = HealthChecks(routes, settings.health_period_s)
-    embedder = EmbeddingClient(settings.run_dir() / "retrieval.sock") if settings.embedder else None
+    embedder = RetrievalClient(settings.run_dir() / "retrieval.sock") if settings.embedder else None
+    client = embedder or RetrievalClient(settings.run_dir() / "retrieval.sock")
+    reader = BooksReader(database, lambda: owners(database))
+    grounding = GroundingStage(
+        client,
+        lambda: asyncio.to_thread(reader.owners),
+        metrics.retrieval,
+        _grounding_limits(settings),
+    )
+    refresher = Refresher(database, keys, routes, metrics, settings.refresh_s, reader, grounding)
     admission = Admission(
         open_ledger(settings.ledger_url, database), fail_open=settings.limits_fail_open
     )
     gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_timeout_s)
-    relay = Relay(keys, admission, gate, routes, spool, metrics, _limits(settings))
+    relay = Relay(keys, admission, gate, routes, spool, metrics, _limits(settings), grounding)
     deadlines = Deadlines()
     front = Front(relay, deadlines, _client_limits(settings))
     deadlines.on_tick = [
@@ -99,8 +111,7 @@ def create_gateway(settings: Settings) -> Gateway:
             await admission.close()
             metrics.flush()
             routes.close()
-            if embedder is not None:
-                await embedder.close()
+            await client.close()
             database.close()
 
     api = FastAPI(title="Driftgate", version=__version__, lifespan=lifespan)
@@ -145,6 +156,16 @@ def _limits(settings: Settings) -> Limits:
         idle_timeout_s=settings.idle_timeout_s,
         reserve_tokens=settings.reserve_tokens,
         prefix_affinity=settings.prefix_affinity,
+    )
+
+
+def _grounding_limits(settings: Settings) -> GroundingLimits:
+    return GroundingLimits(
+        deadline_s=settings.retrieval_deadline_ms / 1000,
+        holdout=settings.retrieval_holdout,
+        nothing=settings.retrieval_insufficient_text,
+        context_tokens=settings.max_model_len,
+        answer_tokens=settings.reserve_tokens,
     )
 
 

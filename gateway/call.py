@@ -54,7 +54,7 @@ class Call:
         started: Loop time at which the body was complete, in seconds.
         release: Named in the answer's `x-driftgate-release`, once it is known.
         overhead_s: Time that the gateway itself took so far.
-        limits: The `x-ratelimit-*` header lines.
+        limits: The `x-ratelimit-*` header lines, and what retrieval adds to them.
         begun: Whether a byte of the answer was written.
     """
 

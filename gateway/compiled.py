@@ -14,7 +14,7 @@ from pathlib import Path
 MODULES = (
     "admission", "auth", "breaker", "call", "connection", "conversations", "faults", "flow",
     "front", "gate", "heads", "http", "limits/block", "limits/quota", "metrics", "outbox",
-    "pipeline", "relay", "routing", "spool", "sse", "upstream", "wire",
+    "pipeline", "relay", "routing", "spool", "sse", "task", "upstream", "wire",
 )  # fmt: skip
 _PACKAGE = Path(__file__).parent
 

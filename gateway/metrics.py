@@ -20,6 +20,7 @@ from prometheus_client import (
     multiprocess,
 )
 
+from gateway.retrieval_metrics import RetrievalMetrics
 from gateway.store.engines import Engine, EngineState
 
 _DURATION_BUCKETS = tuple(0.01 * 2**i for i in range(14))
@@ -170,6 +171,7 @@ class Metrics:
             multiprocess_mode="livemax",
         )
         self.records = RecordMetrics(registry)
+        self.retrieval = RetrievalMetrics(registry)
         self.store_up = Gauge(
             "driftgate_store_up",
             "1 while the store can be read, 0 while the gateway lives on what it knows.",

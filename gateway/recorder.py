@@ -19,10 +19,12 @@ from typing import Any
 import msgspec
 
 from gateway import answers, spool, wire
+from gateway.grounding.notes import generations_of
 from gateway.lifeline import die_with_parent
 from gateway.metrics import RecordMetrics
 from gateway.served import Served
 from gateway.settings import Settings
+from gateway.store.benefits import Benefits
 from gateway.store.database import Database, StoreError
 from gateway.store.traffic import Traffic, TrafficRecord
 
@@ -31,6 +33,7 @@ _BATCH = 200
 _LOOK_EVERY_S = 0.1
 _RETRY_S = 0.5
 _PURGE_EVERY_S = 3600.0
+_COUNT_EVERY_S = 10.0
 _FINISH_WITHIN_S = 5.0
 # It rests four times as long as it works: a fifth of a core, for the others are serving.
 _REST = 4.0
@@ -58,6 +61,7 @@ class Recorder:
         keep_texts: bool,
         retention_s: float,
         calm_bytes: int = 0,
+        benefits: Benefits | None = None,
     ) -> None:
         self._folder = folder
         self._traffic = traffic
@@ -66,6 +70,8 @@ class Recorder:
         self._retention_s = retention_s
         self._calm_bytes = calm_bytes
         self._next_purge = time.monotonic()
+        self._benefits = benefits
+        self._next_count = 0.0
 
     def run(self, stop: Event) -> None:
         """Write until `stop` is set, then what is left, for at most 5 seconds."""
@@ -74,6 +80,8 @@ class Recorder:
                 stop.wait(_RETRY_S)
             if time.monotonic() >= self._next_purge:
                 self._purge(stop)
+            if self._benefits is not None and time.monotonic() >= self._next_count:
+                self._count(self._benefits)
             stop.wait(_LOOK_EVERY_S)
         self.write_all(None, time.monotonic() + _FINISH_WITHIN_S)
 
@@ -127,6 +135,15 @@ class Recorder:
             _log.warning("retention: %s; tried again later", error)
         self._next_purge = time.monotonic() + _PURGE_EVERY_S
 
+    def _count(self, benefits: Benefits) -> None:
+        """Take in the scores of answers with and without retrieval."""
+        try:
+            for topic in benefits.count(time.time()):
+                _log.warning("retrieval was switched for the topic %s by its scores", topic)
+        except StoreError as error:
+            _log.warning("benefit of retrieval: %s; tried again later", error)
+        self._next_count = time.monotonic() + _COUNT_EVERY_S
+
     def _read(self, served: Served) -> TrafficRecord | None:
         try:
             return self._record(served)
@@ -142,6 +159,8 @@ class Recorder:
         read = answers.from_stream if served.stream else answers.from_body
         answer = read(operation, served.answer) if served.answer else answers.Answer(None)
         keep = self._keep_texts and request.store
+        notes = _decode(served.retrieval) if served.retrieval else None
+        nll = notes.get("nll") if notes else None
         return TrafficRecord(
             completion_id=served.completion_id,
             created_at=served.created_at,
@@ -149,7 +168,7 @@ class Recorder:
             key_prefix=served.key_prefix,
             alias=served.alias,
             release=served.release,
-            index_generation=None,
+            index_generation=generations_of(notes) if notes else None,
             messages=_decode(request.prompt()) if keep else None,
             parameters=(
                 {name: _decode(raw) for name, raw in request.parameters().items()} if keep else None
@@ -160,9 +179,9 @@ class Recorder:
             completion_tokens=served.completion_tokens,
             ttft_s=served.ttft_s,
             duration_s=served.duration_s,
-            logprob_mean=answer.logprob_mean,
+            logprob_mean=-nll if answer.logprob_mean is None and nll else answer.logprob_mean,
             logprob_tail=answer.logprob_tail,
-            retrieval=None,
+            retrieval=notes,
             outcome=served.outcome,
             status=served.status,
             metadata=request.metadata if keep else {},
@@ -211,6 +230,7 @@ def main() -> None:
         keep_texts=settings.record_texts,
         retention_s=settings.retention_days * 86400,
         calm_bytes=settings.record_spool_bytes // 2,
+        benefits=Benefits(database),
     )
     with _alone(settings.spool_dir(), stop):
         recorder.run(stop)

@@ -9,6 +9,8 @@ import logging
 from collections.abc import Mapping
 
 from gateway.auth import KeyRing
+from gateway.grounding.reading import BooksReader, Read
+from gateway.grounding.stage import GroundingStage
 from gateway.metrics import Metrics
 from gateway.routing import Routes
 from gateway.store.database import Database, StoreError
@@ -17,7 +19,9 @@ from gateway.store.keys import ApiKey, Keys
 from gateway.store.releases import Release, Releases, Target
 
 _log = logging.getLogger(__name__)
-_World = tuple[list[ApiKey], Mapping[str, tuple[Target, ...]], list[Release], list[Engine]]
+_World = tuple[
+    list[ApiKey], Mapping[str, tuple[Target, ...]], list[Release], list[Engine], Read | None
+]
 
 
 class Refresher:
@@ -34,7 +38,11 @@ class Refresher:
         routes: Routes,
         metrics: Metrics,
         period_s: float,
+        reader: BooksReader | None = None,
+        grounding: GroundingStage | None = None,
     ) -> None:
+        self._reader = reader
+        self._grounding = grounding
         self._stores = Keys(database), Releases(database), Engines(database)
         self._keys = keys
         self._routes = routes
@@ -66,11 +74,15 @@ class Refresher:
 
     def _read(self) -> _World:
         keys, releases, engines = self._stores
-        return keys.all(), releases.aliases(), releases.all(), engines.all()
+        read = None if self._reader is None else self._reader.read()
+        return keys.all(), releases.aliases(), releases.all(), engines.all(), read
 
     def _take(self, world: _World) -> None:
-        keys, aliases, releases, engines = world
+        keys, aliases, releases, engines, read = world
         self._keys.load(keys)
         self._routes.update(aliases, releases, engines)
         self._metrics.show_engines(engines)
+        if read is not None and self._grounding is not None:
+            self._grounding.learn(read.books)
+            self._metrics.retrieval.show(read.benefits)
         self._known.set()

@@ -7,7 +7,6 @@ the engine's work.
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from gateway import conversations, faults, sse, wire
@@ -25,11 +24,13 @@ from gateway.connection import (
 from gateway.errors import EngineTimeout, GatewayError
 from gateway.flow import Deadlines
 from gateway.gate import Gate
+from gateway.grounding.editor import Grounding
 from gateway.limits.quota import FREE, Grant
 from gateway.metrics import Metrics
-from gateway.routing import EngineLink, Route, Routes
+from gateway.routing import EngineLink, Routes
 from gateway.served import Served
 from gateway.spool import Spool
+from gateway.task import Limits, Task
 from gateway.upstream import Exchange
 
 _log = logging.getLogger(__name__)
@@ -40,50 +41,6 @@ OPERATIONS: Final[dict[str, tuple[Operation, bytes, str]]] = {
     "/v1/responses": ("response", b"/v1/responses", "resp_"),
 }
 _MOST_ATTEMPTS: Final = 3
-
-
-class _Task:
-    """What the steps of one request hand on."""
-
-    __slots__ = ("body", "call", "frames", "path", "request", "route", "served")
-
-    def __init__(
-        self,
-        call: Call,
-        request: wire.InferenceRequest,
-        route: Route,
-        path: bytes,
-        served: Served,
-    ) -> None:
-        self.call = call
-        self.request = request
-        self.route = route
-        self.path = path
-        self.body = request.for_engine(route.release)
-        self.served = served
-        self.frames = 0
-
-    def charge(self) -> int | None:
-        """Return the tokens to settle: the engine's count, else what was delivered, or None."""
-        served = self.served
-        if served.completion_tokens is not None:
-            return (served.prompt_tokens or 0) + served.completion_tokens
-        if served.outcome == "done" or self.frames:
-            return self.request.prompt_estimate() + (self.frames or len(served.answer) // 4)
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Sizes in bytes and times in seconds; see the settings of the same names."""
-
-    response_bytes: int
-    record_bytes: int
-    connect_timeout_s: float
-    first_token_timeout_s: float
-    idle_timeout_s: float
-    reserve_tokens: int
-    prefix_affinity: bool
 
 
 class Relay:
@@ -100,7 +57,9 @@ class Relay:
         spool: Spool,
         metrics: Metrics,
         limits: Limits,
+        grounding: Grounding | None = None,
     ) -> None:
+        self._grounding = grounding
         self._keys = keys
         self._admission = admission
         self._gate = gate
@@ -188,9 +147,13 @@ class Relay:
             created_at=time.time(),
             conversation=conversation.hex() if conversation else None,
         )
-        task = _Task(call, request, route, path, served)
+        task = Task(call, request, route, path, served)
+        grounding = self._grounding
         try:
-            await self._forward(task)
+            if grounding is None or (request.retrieval is None and not grounding.everywhere):
+                await self._forward(task)
+            else:
+                await grounding.answer(task, principal, self._forward)
         except ClientLeft:
             served.outcome, served.status = "cancelled", 499
             raise
@@ -210,7 +173,7 @@ class Relay:
         grant = self._admission.admit(principal, tokens, most is None)
         return grant or await self._admission.ask(principal, tokens, most is None)
 
-    async def _forward(self, task: _Task) -> None:
+    async def _forward(self, task: Task) -> None:
         """Try engines of the release until one answers or a byte has gone to the client."""
         call, route = task.call, task.route
         prefix = task.request.prompt() if self._limits.prefix_affinity else None
@@ -254,7 +217,7 @@ class Relay:
         await call.frames(sse.error_frame(failure) + b"\n\n", self._limits.idle_timeout_s)
         call.end()
 
-    async def _ask(self, task: _Task, link: EngineLink) -> None:
+    async def _ask(self, task: Task, link: EngineLink) -> None:
         """Let one engine answer."""
         call, limits = task.call, self._limits
         headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % call.request_id
@@ -279,22 +242,27 @@ class Relay:
             else:
                 await self._whole(task, exchange, answered)
 
-    async def _whole(self, task: _Task, exchange: Exchange, answered: float) -> None:
+    async def _whole(self, task: Task, exchange: Exchange, answered: float) -> None:
         call, served = task.call, task.served
         answer = await exchange.read_all(self._limits.idle_timeout_s, self._limits.response_bytes)
         _take_usage(served, sse.scan_usage(answer))
         served.finish_reason = sse.scan_finish(answer)
         served.completion_id = sse.scan_id(answer) or served.completion_id
+        if task.editor is not None:
+            answer = task.editor.whole(answer)
         served.answer = answer[: self._limits.record_bytes]
         call.overhead_s += time.perf_counter() - answered
         call.whole(200, exchange.header(b"content-type"), answer)
         served.outcome, served.status = "done", 200
 
-    async def _stream(self, task: _Task, exchange: Exchange) -> None:
+    async def _stream(self, task: Task, exchange: Exchange) -> None:
         call, request, served, limits = task.call, task.request, task.served, self._limits
         scanner = sse.FrameScanner(
             hide_usage=request.operation != "response" and not request.include_usage
         )
+        editor = task.editor
+        if editor is not None:
+            editor.begin()
         kept: list[bytes] = []
         kept_bytes = passed = 0
         try:
@@ -305,9 +273,11 @@ class Relay:
                 if passed > limits.response_bytes or scanner.pending_bytes > sse.MOST_FRAME_BYTES:
                     raise BadAnswer("the answer, or one frame of it, is too large")
                 frames = scanner.feed(data)
-                if served.ttft_s is None and scanner.saw_token:
-                    served.ttft_s = time.perf_counter() - call.started
+                if editor is not None and frames:
+                    frames = editor.frames(frames)
                 if frames:
+                    if served.ttft_s is None and scanner.saw_token:
+                        served.ttft_s = time.perf_counter() - call.started
                     if kept_bytes < limits.record_bytes:
                         kept.append(frames)
                         kept_bytes += len(frames)
@@ -324,7 +294,7 @@ class Relay:
             served.completion_id = scanner.completion_id or served.completion_id
             served.answer = b"".join(kept)
 
-    def _record(self, task: _Task) -> None:
+    def _record(self, task: Task) -> None:
         call, served = task.call, task.served
         served.duration_s = time.perf_counter() - call.started
         error = "" if served.outcome == "done" else served.outcome

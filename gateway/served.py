@@ -28,6 +28,8 @@ class Served(msgspec.Struct, array_like=True):
     completion_tokens: int | None = None
     finish_reason: str | None = None
     answer: bytes = b""
+    # What became of retrieval, as JSON; see `gateway.grounding.notes`.
+    retrieval: bytes = b""
 
 
 encode = msgspec.msgpack.Encoder().encode

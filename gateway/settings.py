@@ -60,6 +60,25 @@ class Settings(BaseSettings):
     embedder: str = Field(
         "all-minilm-l6-v2", description="Embedding model of `/v1/embeddings`; empty: none."
     )
+    retrieval_deadline_ms: float = Field(
+        150.0,
+        gt=0,
+        description="Time that a search for a chat request may take, in milliseconds; above it "
+        "the plain model answers.",
+    )
+    retrieval_holdout: float = Field(
+        0.05,
+        ge=0,
+        le=0.5,
+        description="Share of the requests that `auto` would retrieve for which are answered "
+        "without, to measure the benefit.",
+    )
+    retrieval_insufficient_text: str = Field(
+        "I could not find the answer in the documents.",
+        min_length=1,
+        description="The answer where the documents do not hold one and `insufficient` is "
+        "`say_so`.",
+    )
     engine: Literal["vllm", "echo"] = Field(
         "vllm", description="What runs a release: `vllm`, or the stub `echo`."
     )

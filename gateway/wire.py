@@ -8,11 +8,13 @@ from typing import Final
 
 import msgspec
 
-from gateway.bodies import DECODERS, PROMPT_FIELD, ChatHead, Head, Operation
+from gateway import file_search
+from gateway.bodies import DECODERS, PROMPT_FIELD, ChatHead, Head, Operation, Retrieval
 from gateway.errors import InvalidRequest
 
-# Set by the gateway alone; a client's own value would let it jump the engine's queue.
-_RESERVED: Final = ("priority",)
+# `priority` is set by the gateway alone: a client's own value would let it jump the engine's queue.
+# `retrieval` is done here.
+_RESERVED: Final = ("priority", "retrieval")
 _FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TRUE: Final = msgspec.Raw(b"true")
 
@@ -22,7 +24,7 @@ class InferenceRequest:
 
     __slots__ = (
         "fields", "include_usage", "max_tokens", "messages", "metadata", "model", "operation",
-        "store", "stream",
+        "other_tools", "retrieval", "store", "stream",
     )  # fmt: skip
 
     def __init__(self, operation: Operation, head: Head, fields: dict[str, msgspec.Raw]) -> None:
@@ -36,6 +38,9 @@ class InferenceRequest:
         self.fields = fields
         self.messages: list[msgspec.Raw] = head.messages if isinstance(head, ChatHead) else []
         self.max_tokens = _most_tokens(head)
+        self.retrieval: Retrieval | None = head.retrieval
+        # The tools that are left for the engine, where one of them was ours.
+        self.other_tools: list[msgspec.Raw] | None = None
 
     def prompt_estimate(self) -> int:
         """Return about how many tokens the prompt has: four bytes each, as English text has."""
@@ -50,9 +55,18 @@ class InferenceRequest:
         left_out = (PROMPT_FIELD[self.operation], "model", "metadata")
         return {name: bytes(raw) for name, raw in self.fields.items() if name not in left_out}
 
-    def for_engine(self, release: str) -> bytes:
-        """Return the body for the engine: the release as model, and usage asked of a stream."""
+    def for_engine(self, release: str, instead: dict[str, msgspec.Raw] | None = None) -> bytes:
+        """Return the body for the engine: the release as model, and usage asked of a stream.
+
+        Args:
+            release: The release.
+            instead: Fields that take the place of the client's.
+        """
         fields = dict(self.fields)
+        if instead is not None:
+            fields.update(instead)
+        if self.other_tools is not None:
+            file_search.leave_out(fields, self.other_tools)
         fields["model"] = msgspec.Raw(msgspec.json.encode(release))
         for name in _RESERVED:
             fields.pop(name, None)
@@ -87,7 +101,20 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
         raise InvalidRequest(
             f"The body is not valid JSON: {detail.rstrip('.')}.", code="invalid_json"
         ) from None
-    return InferenceRequest(operation, head, fields)
+    request = InferenceRequest(operation, head, fields)
+    tools = fields.get("tools")
+    if tools is not None and b"file_search" in bytes(tools):
+        asked, others = file_search.read(bytes(tools))
+        if asked is not None:
+            request.other_tools = others
+            request.retrieval = request.retrieval or asked
+    if request.retrieval is not None and operation == "completion":
+        raise InvalidRequest(
+            "`/v1/completions` does not retrieve; ask `/v1/chat/completions` or `/v1/responses`.",
+            param="retrieval" if head.retrieval is not None else "tools",
+            code="unsupported_field",
+        )
+    return request
 
 
 def _most_tokens(head: Head) -> int | None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from gateway.store.database import Database, metadata, storable
 
-_table = sa.Table(
+table = sa.Table(
     "feedback",
     metadata,
     sa.Column("id", sa.String(40), primary_key=True),
@@ -46,16 +46,16 @@ class FeedbackLog:
     def add(self, feedback: Feedback) -> None:
         """Write one piece of feedback."""
         with self._database.begin() as connection:
-            connection.execute(_table.insert().values(**storable(asdict(feedback))))
+            connection.execute(table.insert().values(**storable(asdict(feedback))))
 
     def of(self, completion_id: str) -> list[Feedback]:
         """Return the feedback on a completion, oldest first."""
-        query = _table.select().where(_table.c.completion_id == completion_id)
+        query = table.select().where(table.c.completion_id == completion_id)
         with self._database.begin() as connection:
-            rows = connection.execute(query.order_by(_table.c.created_at, _table.c.id)).all()
+            rows = connection.execute(query.order_by(table.c.created_at, table.c.id)).all()
         return [Feedback(**row._mapping) for row in rows]
 
 
 def of_completions(ids: Sequence[str]) -> sa.Delete:
     """Return the statement that deletes the feedback on these completions."""
-    return _table.delete().where(_table.c.completion_id.in_(ids))
+    return table.delete().where(table.c.completion_id.in_(ids))

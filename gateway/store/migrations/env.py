@@ -3,13 +3,17 @@
 from alembic import context
 
 from gateway.store import (  # noqa: F401 - their tables
+    benefits,
+    calibrations,
     engines,
     feedback,
     files,
+    health,
     job_events,
     jobs,
     keys,
     ledger,
+    policies,
     releases,
     traffic,
 )

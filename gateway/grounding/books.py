@@ -1,0 +1,87 @@
+"""What a worker knows for grounding, as last read from the store, and the plan for a request."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gateway.auth import Principal
+from gateway.bodies import Retrieval
+from retrieval.gate import Calibration, Policy
+
+_UNCALIBRATED = Calibration()
+_NOTHING = Retrieval()
+
+
+class Plan(NamedTuple):
+    """What applies to one request.
+
+    Attributes:
+        policy: What the request, its key and its alias want, in this order.
+        named: Vector stores that the request itself names: each must be the caller's.
+        granted: Those that a policy names: the operator granted them, but another key's are left
+            out.
+        least_score: Hits below it are left out.
+        calibration: Of the release.
+        health: Of the alias.
+    """
+
+    policy: Policy
+    named: tuple[str, ...]
+    granted: tuple[str, ...]
+    least_score: float
+    calibration: Calibration
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the store says.
+
+    Attributes:
+        policies: By kind (`key` or `alias`) and name.
+        calibrations: By release.
+        health: By alias; those not named are HEALTHY.
+        switched_off: Topics on which retrieval harms.
+        owners: The key prefix that each vector store belongs to; None: the operator.
+    """
+
+    policies: Mapping[tuple[str, str], Retrieval] = field(default_factory=dict)
+    calibrations: Mapping[str, Calibration] = field(default_factory=dict)
+    health: Mapping[str, str] = field(default_factory=dict)
+    switched_off: frozenset[str] = frozenset()
+    owners: Mapping[str, str | None] = field(default_factory=dict)
+
+    def plan(self, asked: Retrieval | None, key: str | None, alias: str, release: str) -> Plan:
+        """Return what applies: each field is the request's, else the key's, else the alias's."""
+        layers = [asked or _NOTHING]
+        if key is not None:
+            layers.append(self.policies.get(("key", key), _NOTHING))
+        layers.append(self.policies.get(("alias", alias), _NOTHING))
+        given: dict[str, object] = {}
+        for layer in reversed(layers):
+            for name in layer.__struct_fields__:
+                value = getattr(layer, name)
+                if value is not None:
+                    given[name] = value
+        least_score = given.pop("score_threshold", None)
+        named = asked is not None and asked.vector_store_ids is not None
+        policy = Policy(**given)  # type: ignore[arg-type]
+        stores = tuple(dict.fromkeys(policy.vector_store_ids))
+        return Plan(
+            policy=policy,
+            named=stores if named else (),
+            granted=() if named else stores,
+            least_score=least_score if isinstance(least_score, float) else 0.0,
+            calibration=self.calibrations.get(release, _UNCALIBRATED),
+            health=self.health.get(alias, "HEALTHY"),
+        )
+
+
+def may_name(principal: Principal, owner: str | None) -> bool:
+    """Return whether a caller may name a vector store of `owner` in a request."""
+    return "admin" in principal.scopes or owner == principal.key_prefix
+
+
+def is_granted(principal: Principal, owner: str | None) -> bool:
+    """Return whether a policy may search a store of `owner` for a caller: never another key's."""
+    return owner is None or owner == principal.key_prefix
