@@ -113,7 +113,7 @@ class Supersessions:
 
     def added(self, document: Document) -> set[str]:
         """Note an added document; returns the ids whose supersession may have changed."""
-        changed = self._withdraw(document.id, -np.inf)
+        changed = self._withdraw(document.id, None)
         since = -np.inf if document.valid_from is None else document.valid_from
         for target in set(document.supersedes) - {document.id}:
             self._of.setdefault(target, []).append(Supersession(document.id, since))
@@ -141,14 +141,14 @@ class Supersessions:
             if (kept := [one for one in found if one.alive or target in names])
         }
 
-    def _withdraw(self, source: str, kept_until: float) -> set[str]:
+    def _withdraw(self, source: str, removed_at: float | None) -> set[str]:
         targets = self._by.pop(source, set())
         for target in targets:
             found = []
             for one in self._of.get(target, []):
                 if one.source != source:
                     found.append(one)
-                elif one.since <= kept_until:
+                elif removed_at is not None and one.since <= removed_at:
                     found.append(Supersession(source, one.since, alive=False))
                     self._by.setdefault(source, set()).add(target)
             self._keep(target, found)
