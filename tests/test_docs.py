@@ -47,7 +47,8 @@ def test_links_and_variables_exist(name: str) -> None:
 
 def test_metrics_in_the_readme_are_the_gateways() -> None:
     readme = (ROOT / "README.md").read_text()
-    source = (ROOT / "gateway" / "metrics.py").read_text()
+    files = sorted((ROOT / "gateway").glob("*metrics.py"))
+    source = "".join(path.read_text() for path in files)
     named = set(re.findall(r'"((?:driftgate|gen_ai_(?:client|server))_[a-z_]+)"', source))
     shown = set(re.findall(r"`((?:driftgate|gen_ai_(?:client|server))_[a-z_]+)`", readme))
     assert {name.removesuffix("_total") for name in shown} == named

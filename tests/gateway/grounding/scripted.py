@@ -210,7 +210,7 @@ class ScriptedEngine:
                 return {"content": [{"token": w, "logprob": engine.logprob} for w in words]}
 
             def _id(self, prefix: str = "chatcmpl-") -> str:
-                return prefix + self.headers["x-request-id"]
+                return prefix + (self.headers["x-request-id"] or "1")
 
             def _head(self) -> None:
                 self.send_response(200)
