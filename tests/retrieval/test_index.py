@@ -1,0 +1,54 @@
+"""The dense index finds what an exact search finds, also behind filters."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from retrieval import index
+from retrieval.database import CorruptIndex, Vectors
+from retrieval.masks import Mask
+
+
+def _clustered(rows: int, seed: int) -> Vectors:
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).standard_normal((100, 48))
+    found = centres[random.integers(0, 100, rows)] + 0.7 * random.standard_normal((rows, 48))
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _recall(found: index.DenseIndex, vectors: Vectors, mask: Mask) -> float:
+    queries, hits = _clustered(50, 2), 0
+    rows = mask.passing_rows()
+    for query in queries:
+        exact = rows[np.argsort(-(vectors[rows] @ query))[:10]]
+        nearest, cosines = found.search(query, 10, mask)
+        np.testing.assert_allclose(cosines, vectors[nearest] @ query, atol=1e-5)
+        assert (np.diff(cosines) <= 1e-6).all()
+        assert mask.rows is None or mask.rows[nearest].all()
+        hits += len(set(exact.tolist()) & set(nearest.tolist()))
+    return hits / 500
+
+
+@pytest.mark.parametrize("rows", [500, 25_000])
+def test_recall_without_and_with_filters(tmp_path: Path, rows: int) -> None:
+    vectors = _clustered(rows, 1)
+    lists = index.build(tmp_path / "i", vectors)
+    assert (lists > 0) == (rows > 20_000)
+    found = index.DenseIndex(tmp_path / "i", vectors, lists)
+    exactly = 1.0 if rows == 500 else 0.95
+    assert _recall(found, vectors, Mask(None, rows)) >= exactly
+    random = np.random.default_rng(4)
+    for share in (0.9, 0.3, 0.05):
+        assert _recall(found, vectors, Mask(random.random(rows) < share, rows)) >= exactly
+    few = np.zeros(rows, np.bool_)
+    few[[7, 400]] = True
+    nearest, _ = found.search(vectors[0], 10, Mask(few, rows))
+    assert sorted(nearest.tolist()) == [7, 400]
+    assert len(found.search(vectors[0], 10, Mask(np.zeros(rows, np.bool_), rows))[0]) == 0
+
+
+def test_a_file_that_is_no_index_is_corrupt(tmp_path: Path) -> None:
+    (tmp_path / "i").write_bytes(b"no index")
+    with pytest.raises(CorruptIndex, match="FAISS"):
+        index.DenseIndex(tmp_path / "i", _clustered(1, 1), 0)
