@@ -1,6 +1,7 @@
 """Reads from the store what workers know for grounding."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -11,9 +12,10 @@ from gateway.store.benefits import Benefits, TopicBenefit
 from gateway.store.calibrations import Calibrations, StoredCalibration
 from gateway.store.database import Database
 from gateway.store.health import Healths
-from gateway.store.policies import Policies
+from gateway.store.policies import Policies, StoredPolicy
 from retrieval.gate import Calibration
 
+_log = logging.getLogger(__name__)
 Owners = Mapping[str, str | None]
 
 
@@ -43,16 +45,22 @@ class BooksReader:
         """Read all of them; StoreError where the store is away."""
         benefits = self._benefits.all()
         books = Books(
-            policies={
-                (policy.kind, policy.name): msgspec.convert(policy.fields, Retrieval)
-                for policy in self._policies.all()
-            },
+            policies=dict(_policies(self._policies.all())),
             calibrations={row.release: _calibration(row) for row in self._calibrations.all()},
             health={health.alias: health.state for health in self._healths.all()},
             switched_off=frozenset(each.topic for each in benefits if each.benefit.off),
             owners=self.owners(),
         )
         return Read(books, benefits)
+
+
+def _policies(stored: Iterable[StoredPolicy]) -> Iterator[tuple[tuple[str, str], Retrieval]]:
+    for policy in stored:
+        try:
+            yield (policy.kind, policy.name), msgspec.convert(policy.fields, Retrieval)
+        except msgspec.ValidationError as error:
+            # One row must not keep the others, nor keys and routes, from being read.
+            _log.warning("the policy of the %s %s: %s", policy.kind, policy.name, error)
 
 
 def _calibration(row: StoredCalibration) -> Calibration:

@@ -23,6 +23,7 @@ from gateway.grounding.probe import Probe
 from gateway.grounding.prompt import Prompt, is_text, wants_logprobs
 from gateway.grounding.responses import ResponseEditor
 from gateway.retrieval_metrics import RetrievalMetrics
+from gateway.store.database import StoreError
 from gateway.task import Task
 from retrieval.client import RetrievalFailed, RetrievalUnavailable
 from retrieval.gate import admits_ignorance, after, asks_after, before
@@ -319,7 +320,7 @@ class GroundingStage:
         flow = task.call.flow
         try:
             return await flow.result_of(flow.loop.create_task(_awaited(self._owners())), _STORE_S)
-        except Exception as error:
+        except (StoreError, TimeoutError) as error:
             _log.warning("vector stores cannot be read: %s", error)
             return known
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.grounding.reading import BooksReader
 from gateway.store.benefits import Benefits
 from gateway.store.database import Database
 from gateway.store.feedback import Feedback, FeedbackLog
@@ -89,3 +90,13 @@ def test_policies_and_health_are_replaced(database: Database) -> None:
     assert health.since <= time.time()
     with pytest.raises(ValueError, match="state"):
         healths.put("m", "POORLY", {})
+
+
+def test_a_policy_that_cannot_be_read_keeps_nothing_else_from_being_read(
+    database: Database,
+) -> None:
+    policies = Policies(database)
+    policies.put("alias", "bad", {"mode": "someday"})
+    policies.put("alias", "good", {"mode": "auto"})
+    books = BooksReader(database, dict).read().books
+    assert list(books.policies) == [("alias", "good")]
