@@ -105,13 +105,14 @@ def build(order: Order) -> None:
     _write_vectors(folder / "vectors.npy", living, passages, order.dimensions)
     lexical.build(folder, *living.tokens())
     vectors = np.load(folder / "vectors.npy", mmap_mode="r", allow_pickle=False)
+    before = collection / "generations" / order.base / "dense.faiss" if order.base else None
     manifest = Manifest(
         embedder=order.embedder,
         dimensions=order.dimensions,
         documents=len(names),
         passages=passages,
         journal=order.through + 1,
-        lists=index.build(folder / "dense.faiss", vectors),
+        lists=index.build(folder / "dense.faiss", vectors, before),
         created=0.0,
         built_s=time.monotonic() - begun,
     )

@@ -67,21 +67,33 @@ class DenseIndex:
         return nearest_of(rows, cosines(self._vectors, rows, vector), limit)
 
 
-def build(path: Path, vectors: Vectors) -> int:
+def build(path: Path, vectors: Vectors, before: Path | None = None) -> int:
     """Write an index; returns how many lists a search has to look at, or 0 where it is exact.
 
     Args:
         path: The file to write.
         vectors: Shape (rows, dimensions), unit rows; may be mapped from a file.
+        before: The index of the generation before, whose lists serve as long as sizes are alike.
     """
     count, dimensions = vectors.shape
-    quantiser = faiss.IndexFlatIP(dimensions)
     if count <= _FLAT_UP_TO:
-        index = faiss.IndexIDMap2(quantiser)
+        index = faiss.IndexIDMap2(faiss.IndexFlatIP(dimensions))
         _add(index, vectors)
         faiss.write_index(index, str(path))
         return 0
     lists = int(4 * math.sqrt(count))
+    inverted = _trained_before(before, lists)
+    if inverted is None:
+        inverted = _trained(vectors, lists)
+    index = faiss.IndexIDMap2(inverted)
+    _add(index, vectors)
+    faiss.write_index(index, str(path))
+    return _lists_needed(index, vectors, inverted.nlist)
+
+
+def _trained(vectors: Vectors, lists: int) -> Any:
+    count, dimensions = vectors.shape
+    quantiser = faiss.IndexFlatIP(dimensions)
     inverted = faiss.IndexIVFScalarQuantizer(
         quantiser, dimensions, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
     )
@@ -91,11 +103,24 @@ def build(path: Path, vectors: Vectors) -> int:
     sample = np.random.default_rng(0).choice(
         count, min(count, lists * _TRAINING_PER_LIST), replace=False
     )
-    index = faiss.IndexIDMap2(inverted)
-    index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
-    _add(index, vectors)
-    faiss.write_index(index, str(path))
-    return _lists_needed(index, vectors, lists)
+    inverted.train(np.ascontiguousarray(vectors[np.sort(sample)]))
+    return inverted
+
+
+def _trained_before(path: Path | None, lists: int) -> Any:
+    """Return the empty lists of an index, where about so many of them are wanted; else None.
+
+    Training is most of a build: k-means over a sample. Lists for half or for twice as many rows
+    (their number grows with the root) do as well.
+    """
+    if path is None:
+        return None
+    index = faiss.read_index(str(path))
+    inverted = faiss.downcast_index(index.index)
+    if not isinstance(inverted, faiss.IndexIVF) or not lists / 1.5 <= inverted.nlist <= lists * 1.5:
+        return None
+    inverted.reset()
+    return faiss.clone_index(inverted)  # a copy that outlives `index`
 
 
 def nearest_of(rows: Rows, similarities: Vector, limit: int) -> tuple[Rows, Vector]:

@@ -1,5 +1,6 @@
 """A search over a view: candidates of both halves, fused, with what they are."""
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -29,12 +30,10 @@ def retrieve(view: View, name: str, search: Search, vector: Vector | None, now: 
     candidates = max(_CANDIDATES, 2 * limit) if search.mode == "hybrid" else limit
     masks = [segment.mask(now, search.filters) for segment in view.segments]
     firsts = np.cumsum([0] + [segment.rows for segment in view.segments])
-    dense: list[int] = []
-    lexical: list[int] = []
-    cosines: dict[int, float] = {}
+    dense: dict[int, float] = {}
+    lexical: dict[int, float] = {}
     if vector is not None and search.mode != "lexical":
-        cosines = _nearest(view, masks, firsts, vector, candidates)
-        dense = list(cosines)
+        dense = _nearest(view, masks, firsts, vector, candidates)
     question = None
     scores: list[Scores] = []
     if vector is None or search.mode != "dense":
@@ -42,6 +41,7 @@ def retrieve(view: View, name: str, search: Search, vector: Vector | None, now: 
         scores = _scores(view, question, masks)
         lexical = _best(scores, firsts, candidates)
     ordered = reciprocal_ranks(dense, lexical)[:limit]
+    cosines = dict(dense)
     if vector is not None:
         _complete(view, firsts, vector, cosines, [row for row in ordered if row not in cosines])
     hits = []
@@ -63,7 +63,7 @@ def retrieve(view: View, name: str, search: Search, vector: Vector | None, now: 
         )
         hits.append(hit)
     shown = descending([hit.score for hit in hits])
-    return [_scored(hit, score) for hit, score in zip(hits, shown, strict=True)]
+    return [msgspec.structs.replace(h, score=s) for h, s in zip(hits, shown, strict=True)]
 
 
 def nearest(view: View, vector: Vector, now: float) -> float | None:
@@ -95,12 +95,13 @@ def _scores(view: View, question: Question, masks: list[Mask]) -> list[Scores]:
     return result
 
 
-def _best(scores: list[Scores], firsts: Rows, limit: int) -> list[int]:
+def _best(scores: list[Scores], firsts: Rows, limit: int) -> dict[int, float]:
     found: dict[int, float] = {}
     for part, first in zip(scores, firsts[:-1].tolist(), strict=True):
-        for row in _largest(part, limit).tolist():
-            found[row + first] = float(part[row])
-    return sorted(found, key=found.__getitem__, reverse=True)[:limit]
+        rows = _largest(part, limit)
+        found.update(zip((rows + first).tolist(), part[rows].tolist(), strict=True))
+    best = sorted(found, key=found.__getitem__, reverse=True)[:limit]
+    return {row: found[row] for row in best}
 
 
 def _largest(scores: Scores, limit: int) -> Rows:
@@ -131,14 +132,3 @@ def _complete(
         if len(inside):
             found = segment.segment.cosines(inside - first, vector)
             cosines.update(zip(inside.tolist(), found.tolist(), strict=True))
-
-
-def _scored(hit: Hit, score: float) -> Hit:
-    return Hit(
-        collection=hit.collection,
-        document=hit.document,
-        passage=hit.passage,
-        score=score,
-        dense=hit.dense,
-        lexical=hit.lexical,
-    )

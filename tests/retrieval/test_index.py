@@ -14,7 +14,8 @@ def _clustered(rows: int, seed: int) -> Vectors:
     random = np.random.default_rng(seed)
     centres = np.random.default_rng(9).standard_normal((100, 48))
     found = centres[random.integers(0, 100, rows)] + 0.7 * random.standard_normal((rows, 48))
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _recall(found: index.DenseIndex, vectors: Vectors, mask: Mask) -> float:
@@ -52,3 +53,11 @@ def test_a_file_that_is_no_index_is_corrupt(tmp_path: Path) -> None:
     (tmp_path / "i").write_bytes(b"no index")
     with pytest.raises(CorruptIndex, match="FAISS"):
         index.DenseIndex(tmp_path / "i", _clustered(1, 1), 0)
+
+
+def test_lists_of_the_generation_before_serve_the_next(tmp_path: Path) -> None:
+    before, vectors = _clustered(25_000, 1), _clustered(40_000, 5)
+    index.build(tmp_path / "before", before)
+    lists = index.build(tmp_path / "next", vectors, tmp_path / "before")
+    found = index.DenseIndex(tmp_path / "next", vectors, lists)
+    assert _recall(found, vectors, Mask(None, len(vectors))) >= 0.95
