@@ -20,7 +20,7 @@ import httpx
 from gateway.engines.child import Child, last_lines, rotate
 from gateway.engines.launcher import Launcher
 from gateway.settings import Settings
-from retrieval.client import EmbeddingClient, RetrievalUnavailable
+from retrieval.client import RetrievalClient, RetrievalUnavailable
 
 _log = logging.getLogger(__name__)
 _FIRST_DELAY_S, _LAST_DELAY_S, _HEALTHY_S = 0.5, 10.0, 30.0
@@ -122,7 +122,7 @@ class Stack:
     async def until_ready(self) -> None:
         """Wait until requests would be answered: chat, and embeddings where there are any."""
         if self._socket is not None:
-            embedder = EmbeddingClient(self._socket)
+            embedder = RetrievalClient(self._socket)
             while True:
                 with contextlib.suppress(RetrievalUnavailable):
                     await embedder.info()

@@ -1,8 +1,8 @@
 """Whether retrieval helps or harms on a topic, from a hold-out, at any time that one looks.
 
-A small random share of the requests of a topic is answered the other way (without retrieval, or with
-it where it is switched off). Scores of the two ways are paired as they come, and two bets run on
-the differences D = with - without in [-1, 1]: one wins where E[D] < 0 (harm), one where E[D] > 0
+A small random share of the requests of a topic is answered the other way (without retrieval, or
+with it where it is switched off). Scores of the two ways are paired as they come, and two bets run
+on the differences D = with - without in [-1, 1]: one wins where E[D] < 0 (harm), one where E[D] > 0
 (help). While the opposite holds, neither grows on average, so that by Ville's inequality the chance
 that a bet ever reaches 1/alpha is at most alpha, however often it is looked at.
 

@@ -64,7 +64,8 @@ def document(
     if nested not in (None, "") and not isinstance(nested, Mapping):
         raise ValueError("metadata: must be a mapping of names to values")
     _add(metadata, fields, "")
-    _add(metadata, nested or {}, "")
+    if isinstance(nested, Mapping):
+        _add(metadata, nested, "")
     return Document(
         id=texts["id"] or document_id,
         title=texts["title"],
@@ -161,7 +162,7 @@ def _ids(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for one in value if (text := str(one).strip())))
 
 
-def _add(metadata: dict[str, Value], fields: Mapping[object, object], above: str) -> None:
+def _add(metadata: dict[str, Value], fields: Mapping[str, object], above: str) -> None:
     """Take fields as metadata: nested names are joined by dots, lists of plain values by commas."""
     for key, value in fields.items():
         name = f"{above}{key}"

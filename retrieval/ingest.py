@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import msgspec
@@ -119,7 +119,7 @@ async def ingest(
     timeout_s: float = 600,
     memory_bytes: int = MEMORY_BYTES,
     on_progress: Callable[[Progress], None] | None = None,
-) -> AsyncIterator[Entry]:
+) -> AsyncGenerator[Entry]:
     """Yield the entries of a file, each as soon as it is whole.
 
     Close the iterator where it is left early (`contextlib.aclosing`): that ends the child.

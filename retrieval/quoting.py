@@ -17,7 +17,7 @@ def quoted(question: str, hits: Sequence[Hit]) -> Cited:
     """
     asked = read(question.rsplit("\n", 1)[-1])
     best = 0.0
-    chosen: tuple[Hit, Sequence[Statement]] | None = None
+    chosen: tuple[Hit, tuple[Statement, ...]] | None = None
     for hit in hits:
         for window in windows(asked.keys, hit.passage.text):
             score = speaks_to(asked, window, hit) - 0.01 * len(window)

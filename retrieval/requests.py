@@ -98,17 +98,7 @@ class Cancel(msgspec.Struct, frozen=True, tag_field="kind", tag="cancel"):
 
 
 Request = (
-    Info
-    | Embed
-    | Find
-    | AddEntries
-    | AddFile
-    | Read
-    | Remove
-    | Stats
-    | Compact
-    | Drop
-    | Cancel
+    Info | Embed | Find | AddEntries | AddFile | Read | Remove | Stats | Compact | Drop | Cancel
 )
 
 

@@ -1,47 +1,56 @@
 """The retrieval service: one process per host on a Unix socket, for all gateway workers.
 
 It never shares a process with the relay: 12 ms of torch under one interpreter lock would show in
-every other request's tail. Calls that arrive while a batch runs are embedded together.
+every other request's tail. Here are the socket and the requests on it; `retrieval.operations`
+does what they ask.
 """
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from retrieval.database import IndexMismatch, IndexProblem
 from retrieval.embedder import Embedder
-from retrieval.protocol import RetrievalAnswer, RetrievalRequest, frame, read_frame
+from retrieval.ingest import LoadError
+from retrieval.operations import Operations, Refused
+from retrieval.protocol import frame, read_frame
+from retrieval.requests import AddFile, Answer, Cancel, Counts, Reason, Request
+from retrieval.scheduler import EmbeddingFailed, Overloaded, Scheduler
 
 _log = logging.getLogger(__name__)
-_MAX_BATCH = 256
-_MAX_WAITING = 10_000
-
-
-@dataclass(slots=True)
-class _Call:
-    texts: list[str]
-    done: asyncio.Future[RetrievalAnswer]
-    id: int
+_REQUESTS = msgspec.msgpack.Decoder(Request)
+_PROGRESS_S = 1.0
 
 
 class RetrievalService:
-    """Serves one embedder.
+    """Serves one embedder and the collections of one folder.
 
     Args:
         embedder: What turns texts into vectors.
         path: The Unix socket; its folder is made private (0700).
+        indexes: Folder of the collections; None: only embeddings are served.
+        files: The folder that files may be added from; None: none may.
+        tokenizer: The embedder's folder, by whose tokens files are cut; empty: words are counted.
     """
 
-    def __init__(self, embedder: Embedder, path: Path) -> None:
-        self._embedder = embedder
+    def __init__(
+        self,
+        embedder: Embedder,
+        path: Path,
+        indexes: Path | None = None,
+        files: Path | None = None,
+        tokenizer: str = "",
+    ) -> None:
         self._path = path
-        self._calls: asyncio.Queue[_Call] = asyncio.Queue(_MAX_WAITING)
+        self._scheduler = Scheduler(embedder)
+        self._operations = Operations(embedder, self._scheduler, indexes, files, tokenizer)
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
@@ -57,94 +66,97 @@ class RetrievalService:
         """Serve while the block runs."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path.unlink(missing_ok=True)
-        mask = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(self._connection, self._path)
-        finally:
-            os.umask(mask)
-        working = asyncio.create_task(self._work())
-        try:
-            yield
-        finally:
-            server.close()
-            for writer in self._writers:
-                writer.close()
-            working.cancel()
-            self._path.unlink(missing_ok=True)
+        async with self._scheduler.running(), self._operations.running():
+            mask = os.umask(0o177)
+            try:
+                server = await asyncio.start_unix_server(self._connection, self._path)
+            finally:
+                os.umask(mask)
+            try:
+                yield
+            finally:
+                server.close()
+                for writer in self._writers:
+                    writer.close()
+                self._path.unlink(missing_ok=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answering: set[asyncio.Task[None]] = set()
+        answering: dict[int, asyncio.Task[None]] = {}
         self._writers.add(writer)
         try:
             while True:
-                data = await read_frame(reader)
-                request = msgspec.msgpack.decode(data, type=RetrievalRequest)
+                request = _REQUESTS.decode(await read_frame(reader))
+                if isinstance(request, Cancel):
+                    if request.id in answering:
+                        answering[request.id].cancel()
+                    continue
                 task = asyncio.create_task(self._answer(request, writer))
-                answering.add(task)
-                task.add_done_callback(answering.discard)
+                answering[request.id] = task
+                task.add_done_callback(functools.partial(_forget, answering, request.id))
         except (EOFError, OSError):
             pass  # the client left
         except (ValueError, msgspec.MsgspecError) as error:
             _log.warning("a client sent what is not a request: %s", error)
         finally:
-            for task in answering:
+            for task in list(answering.values()):
                 task.cancel()
             self._writers.discard(writer)
             writer.close()
 
-    async def _answer(self, request: RetrievalRequest, writer: asyncio.StreamWriter) -> None:
-        if request.kind == "info":
-            answer = RetrievalAnswer(
-                request.id, embedder=self._embedder.id, dimensions=self._embedder.dimensions
-            )
-        elif request.kind == "embed":
-            done: asyncio.Future[RetrievalAnswer] = asyncio.get_running_loop().create_future()
-            try:
-                self._calls.put_nowait(_Call(request.texts, done, request.id))
-            except asyncio.QueueFull:
-                answer = RetrievalAnswer(
-                    request.id, error="the service is overloaded", overloaded=True
-                )
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        try:
+            if isinstance(request, AddFile):
+                answer = await self._telling(request, writer)
             else:
-                answer = await done
-        else:
-            answer = RetrievalAnswer(request.id, error=f"unknown kind {request.kind!r}")
+                answer = await self._operations.answer(request)
+        except Exception as error:
+            answer = self._failed(request, error)
         with contextlib.suppress(OSError):
             writer.write(frame(answer))
             await writer.drain()
 
-    async def _work(self) -> None:
-        while True:
-            batch = [await self._calls.get()]
-            size = len(batch[0].texts)
-            while size < _MAX_BATCH and not self._calls.empty():
-                call = self._calls.get_nowait()
-                size += len(call.texts)
-                batch.append(call)
-            live = [call for call in batch if not call.done.done()]
-            for call, answer in zip(
-                live, await asyncio.to_thread(self._answers, live), strict=True
-            ):
-                if not call.done.done():
-                    call.done.set_result(answer)
+    async def _telling(self, request: AddFile, writer: asyncio.StreamWriter) -> Answer:
+        """Add a file, and tell every second how far it is: silence means that we are gone."""
+        so_far = Counts()
 
-    def _answers(self, calls: list[_Call]) -> list[RetrievalAnswer]:
-        """Embed the calls together; where that fails, each by itself, so that one fails alone."""
+        def note(counts: Counts) -> None:
+            nonlocal so_far
+            so_far = counts
+
+        adding = asyncio.create_task(self._operations.add_file(request, note))
         try:
-            return self._embed(calls)
-        except Exception as error:
-            if len(calls) > 1:
-                return [answer for call in calls for answer in self._answers([call])]
-            _log.exception("embedding failed")
-            return [RetrievalAnswer(calls[0].id, error=str(error) or type(error).__name__)]
+            while not (await asyncio.wait({adding}, timeout=_PROGRESS_S))[0]:
+                writer.write(frame(Answer(request.id, more=True, counts=so_far)))
+                await writer.drain()
+            return adding.result()
+        finally:
+            if not adding.done():
+                adding.cancel()
+                await asyncio.wait({adding})
 
-    def _embed(self, calls: list[_Call]) -> list[RetrievalAnswer]:
-        answers = []
-        vectors, tokens = self._embedder.embed([text for call in calls for text in call.texts])
-        start = 0
-        for call in calls:
-            end = start + len(call.texts)
-            rows = [row.tobytes() for row in vectors[start:end]]
-            answers.append(RetrievalAnswer(call.id, vectors=rows, tokens=sum(tokens[start:end])))
-            start = end
-        return answers
+    def _failed(self, request: Request, error: Exception) -> Answer:
+        if isinstance(error, Overloaded):
+            return Answer(request.id, error=str(error), overloaded=True)
+        told = str(error) or type(error).__name__
+        reason: Reason = "failed"
+        for kind, word in _REASONS.items():
+            if isinstance(error, kind):
+                reason = word
+                break
+        if reason == "failed":
+            self._operations.counters["failures"] += 1
+            if not isinstance(error, EmbeddingFailed | IndexProblem):
+                _log.error("a request failed: %s", type(request).__name__, exc_info=error)
+        return Answer(request.id, error=told, reason=reason)
+
+
+def _forget(answering: dict[int, asyncio.Task[None]], number: int, _: object) -> None:
+    answering.pop(number, None)
+
+
+_REASONS: dict[type[Exception], Reason] = {
+    LoadError: "file",
+    KeyError: "missing",
+    IndexMismatch: "mismatch",
+    Refused: "refused",
+}

@@ -23,7 +23,9 @@ STOP = _set(
     "one ones s t re ve ll d e.g i.e etc please let know tell give find see get got "
     "according based given provided mentioned stated states state document documents passage "
     "passages source sources information text context answer question following below "
-    "currently now today well really actually exactly respectively "
+    "currently now today well really actually exactly respectively only yes sure okay same "
+    "approximately about roughly around long many much located out up more less least most over "
+    "under above below "
     "der die das ein eine einer eines und oder ist sind war waren wird werden von zu mit auf "
     "für im am dem den des es sie er wir ihr auch "
     "le la les un une des et ou est sont de du au aux dans pour avec sur il elle ils "
@@ -38,10 +40,29 @@ DENY = _set(
 HEDGE = _set(
     "previously formerly originally until till unless except planned proposed expected rumored "
     "rumoured deprecated hypothetical maybe perhaps possibly allegedly reportedly "
-    "used-to no-longer outdated obsolete retired discontinued"
+    "if outdated obsolete retired discontinued"
 )
 
 BREAKS = _set("and but while whereas or although though however because unless if")
+
+PRONOUNS = _set("it its he she they his her their")
+
+WEEKDAYS = _set("monday tuesday wednesday thursday friday saturday sunday")
+
+CURRENCIES = _set("usd eur gbp jpy chf")
+
+BOUNDS_BEFORE = {
+    "at least": ">", "at most": "<", "up to": "<", "more than": ">", "less than": "<", "over": ">",
+    "under": "<", "above": ">", "below": "<", "fewer than": "<", "older than": ">",
+    "newer than": "<", "no more": "<", "minimum of": ">", "maximum of": "<",
+}  # fmt: skip
+"""What stands before a number that is a limit."""
+
+BOUNDS_AFTER = {
+    "newer": ">", "more": ">", "later": ">", "above": ">", "higher": ">", "older": "<",
+    "less": "<", "fewer": "<", "earlier": "<", "below": "<", "lower": "<",
+}  # fmt: skip
+"""What stands after it, behind "or"."""
 
 OPPOSITES = {
     "unavailable": "available", "unsupported": "support", "unable": "able", "disabled": "enabl",
@@ -60,7 +81,7 @@ OPPOSITES = {
 _SAME = (
     "cost price pric fee charg pay paid", "start begin commenc", "end finish",
     "buy purchas", "phone telephon", "max maximum", "min minimum", "allow permit",
-    "need requir", "employe staff", "big larg", "fast quick rapid", "job position",
+    "need requir", "employee staff", "big larg", "fast quick rapid", "job position",
     "run operat", "locat situat", "creat mak made", "found establish", "call nam",
     "support help", "contain includ", "lead head manag", "headquart hq", "us use utiliz util",
     "say said", "modifi chang alter", "delet remov", "choos select pick", "show display",
@@ -71,9 +92,12 @@ SAME = {word: group.split()[0] for group in _SAME for word in group.split()}
 IRREGULAR = {
     "began": "begin", "begun": "begin", "bought": "buy", "sold": "sell", "built": "build",
     "held": "hold", "ran": "run", "took": "take", "taken": "take", "went": "go", "gone": "go",
-    "sent": "send", "wrote": "write", "written": "write", "won": "win", "grew": "grow",
+    "sent": "send", "written": "write", "won": "win", "grew": "grow",
     "kept": "keep", "became": "become", "came": "come", "chosen": "choose", "chose": "choose",
-    "led": "lead", "lost": "lose", "met": "meet", "rose": "rise", "spoke": "speak",
+    "led": "lead", "fell": "fall", "fallen": "fall", "risen": "rise", "wrote": "write",
+    "gave": "give", "given": "give", "found": "find", "shown": "show", "known": "know",
+    "beaten": "beat", "paid": "pay", "made": "make", "done": "do",
+    "lost": "lose", "met": "meet", "rose": "rise", "spoke": "speak",
     "children": "child", "people": "person", "men": "man", "women": "woman", "has": "have",
     "lies": "lie", "died": "die", "born": "birth", "children's": "child",
 }  # fmt: skip
@@ -91,7 +115,8 @@ EXCLUSIVE = tuple(
         "increas decreas", "rise fall", "open clos", "start end", "buy sell",
         "inbound outbound", "public privat", "free cost", "upper lower", "left right",
         "tcp udp", "http https", "celsiu fahrenheit", "am pm", "old new", "enabl disabl",
-        "daily weekly monthly yearly annual",
+        "daily weekly monthly yearly annual", "front rear", "summer winter spring autumn",
+        "newer older", "over under", "with without", "free cost",
     )
 )  # fmt: skip
 """Stems of which one excludes the others: a sentence with another one says something else."""
@@ -105,7 +130,7 @@ NUMBERS = {
     )
     if word != "one"
 } | {
-    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80,
+    "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "once": 1,
     "ninety": 90, "dozen": 12, "twice": 2,
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from gateway.errors import EngineFailed, InvalidRequest, NotFound, Unavailable
-from retrieval.client import EmbeddingClient, RetrievalFailed, RetrievalUnavailable
+from retrieval.client import RetrievalClient, RetrievalFailed, RetrievalUnavailable
 
 _MAX_INPUTS = 2048
 _DEADLINE_S = 60.0
@@ -27,7 +27,7 @@ class EmbeddingRequest(BaseModel):
     user: str | None = None
 
 
-def router(client: EmbeddingClient, model: str) -> APIRouter:
+def router(client: RetrievalClient, model: str) -> APIRouter:
     """Return the embeddings route for the one embedding model that is served."""
     api = APIRouter(tags=["inference"])
 

@@ -1,6 +1,7 @@
 """Bytes to text: UTF-8 and what says that it is something else, with errors that name the line."""
 
 import codecs
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +59,7 @@ def is_binary(sample: bytes) -> bool:
 
 
 def read_text(path: Path, filename: str, limit_bytes: int, encoding: str = "") -> str:
-    """Return a whole text file, its line ends as "\\n".
+    """Return a whole text file, its line ends as line feeds.
 
     Args:
         path: The file.
@@ -96,7 +97,7 @@ def lines(path: Path, filename: str) -> Iterator[str | Progress]:
     total = path.stat().st_size
     told = 0
     number = 0
-    with path.open("r", encoding=name, newline=None) as file:
+    with path.open("rb") as raw, io.TextIOWrapper(raw, name, newline=None) as file:
         while True:
             try:
                 line = file.readline(_MAX_LINE)
@@ -110,7 +111,7 @@ def lines(path: Path, filename: str) -> Iterator[str | Progress]:
             if len(line) == _MAX_LINE and not line.endswith("\n"):
                 raise LoadError(f"{filename}, line {number}: is longer than 8 MiB")
             yield line
-            done = file.buffer.tell()
+            done = raw.tell()
             if done - told >= _PROGRESS_BYTES:
                 told = done
                 yield Progress(done, total, "bytes")

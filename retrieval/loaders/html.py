@@ -15,17 +15,20 @@ _LIMIT_BYTES = 32 * 2**20
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
 _SPACE = re.compile(r"[ \t\r\n\f\v\u00a0]+")
 _BREAK = "\u2028"
-_NOT_WORDS = frozenset(
-    "script style noscript template svg math canvas iframe object nav button select input "
-    "textarea dialog head".split()
-)
-_ROLES = frozenset("navigation banner contentinfo search menu menubar dialog".split())
+_ROLES = frozenset(("navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog"))
 _OUTSIDE = frozenset(("header", "footer", "aside"))  # around an article; inside one they are text
-_BLOCKS = frozenset(
-    "address article aside blockquote body center dd details div dl dt fieldset figcaption figure "
-    "footer form header hr html legend li main ol p section summary tbody td tfoot th thead tr ul "
-    "table caption".split()
-)
+# fmt: off
+_NOT_WORDS = frozenset((
+    "script", "style", "noscript", "template", "svg", "math", "canvas", "iframe", "object",
+    "nav", "button", "select", "input", "textarea", "dialog", "head",
+))
+_BLOCKS = frozenset((
+    "address", "article", "aside", "blockquote", "body", "center", "dd", "details", "div", "dl",
+    "dt", "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "html",
+    "legend", "li", "main", "ol", "p", "section", "summary", "tbody", "td", "tfoot", "th",
+    "thead", "tr", "ul", "table", "caption",
+))
+# fmt: on
 
 
 def load(path: Path, filename: str) -> Iterator[Part]:
@@ -65,7 +68,7 @@ def _attribute(tag: object, name: str) -> str:
 def _article(page: BeautifulSoup) -> tuple[Tag, bool]:
     """Return the element with the page's own words, and whether it is marked as such."""
     everything = len(page.get_text())
-    for found in (page.find("main"), page.find(attrs={"role": "main"}), page.find("article")):
+    for found in (page.find("main"), page.find(role="main"), page.find("article")):
         if isinstance(found, Tag) and len(found.get_text()) > everything // 5:
             return found, True
     return page, False

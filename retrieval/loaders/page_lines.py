@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 _PAGE_NUMBER = re.compile(r"(page|seite|p\.)?\s*\d{1,5}(\s*(/|of|von)\s*\d{1,5})?", re.IGNORECASE)
 _EDGE_NUMBER = re.compile(r"^\d{1,5}\s+|\s+\d{1,5}$")
-_ITEM = re.compile(r"([-*•▪‣–]|\d{1,3}[.)]|\(?[a-z]\))\s")
+_ITEM = re.compile(r"([-*•▪‣\u2013]|\d{1,3}[.)]|\(?[a-z]\))\s")
 _HYPHENATED = re.compile(r"[^\W\d_]-$")
 _ENDS = (".", "!", "?", ":", ";", "”", '"', ")")
 _MIN_LINES = 4

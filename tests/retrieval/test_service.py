@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from retrieval.client import EmbeddingClient, RetrievalFailed, RetrievalUnavailable
+from retrieval.client import RetrievalClient, RetrievalFailed, RetrievalUnavailable
 from retrieval.embedder import HashEmbedder
 from retrieval.protocol import MAX_FRAME_BYTES
 from retrieval.service import RetrievalService
@@ -38,15 +38,15 @@ def embedder() -> _Slow:
 
 
 @pytest.fixture
-async def client(tmp_path: Path, embedder: _Slow) -> AsyncIterator[EmbeddingClient]:
+async def client(tmp_path: Path, embedder: _Slow) -> AsyncIterator[RetrievalClient]:
     path = tmp_path / "run" / "r.sock"
     async with RetrievalService(embedder, path).serving():
-        client = EmbeddingClient(path)
+        client = RetrievalClient(path)
         yield client
         await client.close()
 
 
-async def test_vectors_are_the_embedders(client: EmbeddingClient) -> None:
+async def test_vectors_are_the_embedders(client: RetrievalClient) -> None:
     vectors, tokens = await client.embed(["a b", "c"], deadline_s=2)
     expected, _ = HashEmbedder(8).embed(["a b", "c"])
     assert [struct.unpack("<8f", v) for v in vectors] == [tuple(row) for row in expected.tolist()]
@@ -55,7 +55,7 @@ async def test_vectors_are_the_embedders(client: EmbeddingClient) -> None:
 
 
 async def test_calls_that_wait_are_embedded_together(
-    client: EmbeddingClient, embedder: _Slow
+    client: RetrievalClient, embedder: _Slow
 ) -> None:
     texts = [["word " * (i + 1)] for i in range(20)]
     answers = await asyncio.gather(*(client.embed(t, deadline_s=5) for t in texts))
@@ -65,7 +65,7 @@ async def test_calls_that_wait_are_embedded_together(
     assert len(embedder.batches) <= 3
 
 
-async def test_a_failure_is_the_callers_and_the_service_lives(client: EmbeddingClient) -> None:
+async def test_a_failure_is_the_callers_and_the_service_lives(client: RetrievalClient) -> None:
     calls = [client.embed([text], deadline_s=5) for text in ("warm", "one", "fail", "two")]
     warm, one, failed, two = await asyncio.gather(*calls, return_exceptions=True)
     assert isinstance(failed, RetrievalFailed)
@@ -73,13 +73,13 @@ async def test_a_failure_is_the_callers_and_the_service_lives(client: EmbeddingC
     assert not any(isinstance(answer, BaseException) for answer in (warm, one, two))
 
 
-async def test_the_deadline_holds(client: EmbeddingClient) -> None:
+async def test_the_deadline_holds(client: RetrievalClient) -> None:
     with pytest.raises(RetrievalUnavailable, match="within"):
         await client.embed(["x"], deadline_s=0.01)
     assert await client.embed(["x"], deadline_s=2)
 
 
-async def test_the_socket_is_private(client: EmbeddingClient, tmp_path: Path) -> None:
+async def test_the_socket_is_private(client: RetrievalClient, tmp_path: Path) -> None:
     await client.info()
     assert stat.S_IMODE((tmp_path / "run" / "r.sock").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
@@ -89,7 +89,7 @@ async def test_the_socket_is_private(client: EmbeddingClient, tmp_path: Path) ->
     "junk", [b"GET / HTTP/1.1\r\n\r\n", struct.pack(">I", MAX_FRAME_BYTES + 1), b"\0\0\0\1x"]
 )
 async def test_junk_ends_only_its_connection(
-    client: EmbeddingClient, tmp_path: Path, junk: bytes
+    client: RetrievalClient, tmp_path: Path, junk: bytes
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(tmp_path / "run" / "r.sock")
     writer.write(junk)
@@ -101,7 +101,7 @@ async def test_junk_ends_only_its_connection(
 
 async def test_no_service_is_told_and_a_new_one_is_found(tmp_path: Path) -> None:
     path = tmp_path / "r.sock"
-    client = EmbeddingClient(path)
+    client = RetrievalClient(path)
     with pytest.raises(RetrievalUnavailable):
         await client.embed(["x"], deadline_s=1)
     for _ in range(2):  # the second time over a connection that had been closed
