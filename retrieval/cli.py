@@ -1,6 +1,9 @@
 """`driftgate retrieval`: the retrieval service."""
 
 import asyncio
+import logging
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -18,18 +21,41 @@ def _group() -> None:
 def serve(
     model: Annotated[str, typer.Option(help="Folder of the embedder, or `hash` for the stub.")],
     socket: Annotated[Path, typer.Option(help="Unix socket to serve on.")],
+    indexes: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the collections; without it only embeddings are served."),
+    ] = None,
+    files: Annotated[
+        Path | None, typer.Option(help="Folder that files may be added from; without it none may.")
+    ] = None,
+    reranker: Annotated[
+        Path | None, typer.Option(help="Folder of a cross-encoder that orders the best hits again.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one batch.")] = 1,
 ) -> None:
-    """Serve embeddings on a Unix socket until SIGTERM."""
+    """Serve embeddings and searches on a Unix socket until SIGTERM."""
     from retrieval.embedder import Embedder, HashEmbedder, SentenceTransformerEmbedder
+    from retrieval.reranker import CrossEncoderReranker
     from retrieval.service import RetrievalService
 
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    for folder in (Path(model) if model != "hash" else None, reranker):
+        if folder is not None and not folder.is_dir():
+            typer.echo(f"There is no folder {folder}.", err=True)
+            raise typer.Exit(2)
     embedder: Embedder
+    tokenizer = ""
     if model == "hash":
         embedder = HashEmbedder()
-    elif not Path(model).is_dir():
-        typer.echo(f"There is no folder {model}.", err=True)
-        raise typer.Exit(2)
     else:
         embedder = SentenceTransformerEmbedder(Path(model), threads)
-    asyncio.run(RetrievalService(embedder, socket).run())
+        tokenizer = str(Path(model).resolve())
+    orders = None if reranker is None else CrossEncoderReranker(reranker, threads)
+    try:
+        service = RetrievalService(embedder, socket, indexes, files, tokenizer, orders)
+        asyncio.run(service.run())
+    except OSError as error:
+        typer.echo(f"The retrieval service cannot serve: {error}", err=True)
+        raise typer.Exit(2) from None
+    sys.stderr.flush()
+    os._exit(0)  # a thread that compacts would hold up the end; what it builds is not missed

@@ -65,6 +65,11 @@ class Collection:
         self._compacting = threading.Lock()
         self._closed = False
 
+    @property
+    def generation(self) -> str:
+        """The name of the generation that is searched; empty: there is none yet."""
+        return self._view.generation
+
     def upsert(self, entries: Sequence[Entry], vectors: Sequence[Vectors]) -> None:
         record = as_record(time.time(), list(entries), list(vectors), self._dimensions)
         if record.entries:

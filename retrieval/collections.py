@@ -43,6 +43,9 @@ class Collections:
         """
         if not _NAME.fullmatch(name):
             raise ValueError(f"a collection's name is 1 to 80 of A-Z a-z 0-9 _ -, not {name!r}")
+        found = self._open.get(name)
+        if found is not None:  # without the lock, which whoever opens a large one holds for long
+            return found
         with self._lock:
             found = self._open.get(name)
             if found is not None:

@@ -40,6 +40,11 @@ class VectorDatabase(Protocol):
 
     name: str
 
+    @property
+    def generation(self) -> str:
+        """The name of the generation that is searched; empty: there is none yet."""
+        ...
+
     def upsert(self, entries: Sequence[Entry], vectors: Sequence[Vectors]) -> None:
         """Add documents, each in place of the one with its id; durable and findable on return.
 

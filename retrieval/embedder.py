@@ -19,10 +19,12 @@ class Embedder(Protocol):
     Attributes:
         id: Names the weights; an index made by another id cannot be searched.
         dimensions: Length of a vector.
+        max_tokens: Tokens that it reads of a text; the rest does not count.
     """
 
     id: str
     dimensions: int
+    max_tokens: int
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
         """Return an array of shape (texts, dimensions) of unit rows, and each text's tokens."""
@@ -48,6 +50,7 @@ class SentenceTransformerEmbedder:
         )
         self.id = path.name
         self.dimensions = int(self._model.get_embedding_dimension())
+        self.max_tokens = int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
         vectors = self._model.encode(
@@ -63,12 +66,13 @@ class HashEmbedder:
     def __init__(self, dimensions: int = 64) -> None:
         self.id = f"hash-{dimensions}"
         self.dimensions = dimensions
+        self.max_tokens = 8192
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
         vectors = np.zeros((len(texts), self.dimensions), dtype="<f4")
         tokens = []
         for row, text in enumerate(texts):
-            words = re.findall(r"\w+", text.lower())
+            words = re.findall(r"\w+", text.lower())[: self.max_tokens]
             tokens.append(len(words))
             for word in words:
                 number = int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "big")

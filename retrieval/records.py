@@ -87,7 +87,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         mode: Dense vectors and BM25 fused, or one of them.
         filters: What a document's metadata must meet.
         now: Unix seconds at which documents must hold; None: the service's clock.
-        rerank: Whether a cross-encoder, where the service has one, orders the best hits again.
+        rerank: Whether a cross-encoder orders the best hits again, by scores of its own; None:
+            where the service has one.
         reference: A collection whose nearest passage tells how usual the query is.
     """
 
@@ -97,7 +98,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     mode: SearchMode = "hybrid"
     filters: Filter | None = None
     now: float | None = None
-    rerank: bool = False
+    rerank: bool | None = None
     reference: str | None = None
 
 
@@ -129,16 +130,23 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         generations: The generation of each collection that was searched, by name.
         reference_similarity: Cosine to the nearest passage of the reference collection, or None.
         took_s: Time in the service, in seconds.
+        problems: Collections that could not be searched, and why; the others were.
     """
 
     hits: tuple[Hit, ...]
     generations: dict[str, str] = {}
     reference_similarity: float | None = None
     took_s: float = 0.0
+    problems: dict[str, str] = {}
 
 
 class CollectionStats(msgspec.Struct, frozen=True, kw_only=True):
-    """The state of a collection; sizes in bytes, times in Unix seconds."""
+    """The state of a collection; sizes in bytes, times in Unix seconds.
+
+    Attributes:
+        fallbacks: Damaged parts that were passed over when it was opened.
+        problem: Why it cannot be used; then nothing else of it is known.
+    """
 
     name: str
     documents: int = 0
@@ -151,3 +159,4 @@ class CollectionStats(msgspec.Struct, frozen=True, kw_only=True):
     newest: float | None = None
     compacting: bool = False
     fallbacks: int = 0
+    problem: str = ""

@@ -12,8 +12,9 @@ from retrieval.ingest import IngestOptions
 from retrieval.records import CollectionStats, Entry, Found, Search
 
 # Why a request failed, for programs: `file` the file cannot be read, `missing` there is no such
-# collection, `mismatch` it was made with another embedder, `refused` the request is not allowed.
-Reason = Literal["", "failed", "file", "missing", "mismatch", "refused"]
+# collection, `mismatch` it was made with another embedder, `refused` the request is not allowed,
+# `cancelled` what was being added was removed meanwhile.
+Reason = Literal["", "failed", "file", "missing", "mismatch", "refused", "cancelled"]
 
 
 class Info(msgspec.Struct, frozen=True, tag_field="kind", tag="info"):

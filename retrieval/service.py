@@ -7,10 +7,12 @@ does what they ask.
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,10 +21,13 @@ import msgspec
 from retrieval.database import IndexMismatch, IndexProblem
 from retrieval.embedder import Embedder
 from retrieval.ingest import LoadError
-from retrieval.operations import Operations, Refused
+from retrieval.library import NoCollection, Refused
+from retrieval.operations import Operations
 from retrieval.protocol import frame, read_frame
 from retrieval.requests import AddFile, Answer, Cancel, Counts, Reason, Request
-from retrieval.scheduler import EmbeddingFailed, Overloaded, Scheduler
+from retrieval.reranker import Reranker
+from retrieval.scheduler import EmbeddingFailed, Overloaded
+from retrieval.writing import Stopped
 
 _log = logging.getLogger(__name__)
 _REQUESTS = msgspec.msgpack.Decoder(Request)
@@ -38,6 +43,7 @@ class RetrievalService:
         indexes: Folder of the collections; None: only embeddings are served.
         files: The folder that files may be added from; None: none may.
         tokenizer: The embedder's folder, by whose tokens files are cut; empty: words are counted.
+        reranker: Orders the best hits of a search again; None: they stay as they are.
     """
 
     def __init__(
@@ -47,10 +53,10 @@ class RetrievalService:
         indexes: Path | None = None,
         files: Path | None = None,
         tokenizer: str = "",
+        reranker: Reranker | None = None,
     ) -> None:
         self._path = path
-        self._scheduler = Scheduler(embedder)
-        self._operations = Operations(embedder, self._scheduler, indexes, files, tokenizer)
+        self._operations = Operations(embedder, indexes, files, tokenizer, reranker)
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def run(self) -> None:
@@ -63,10 +69,15 @@ class RetrievalService:
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Serve while the block runs."""
+        """Serve while the block runs.
+
+        Raises:
+            OSError: Another service answers on the socket, or it cannot be made.
+        """
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_served(self._path)
         self._path.unlink(missing_ok=True)
-        async with self._scheduler.running(), self._operations.running():
+        async with self._operations.running():
             mask = os.umask(0o177)
             try:
                 server = await asyncio.start_unix_server(self._connection, self._path)
@@ -144,10 +155,20 @@ class RetrievalService:
                 reason = word
                 break
         if reason == "failed":
-            self._operations.counters["failures"] += 1
+            self._operations.count_failure()
             if not isinstance(error, EmbeddingFailed | IndexProblem):
                 _log.error("a request failed: %s", type(request).__name__, exc_info=error)
         return Answer(request.id, error=told, reason=reason)
+
+
+def _refuse_served(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return  # nobody listens
+    raise OSError(errno.EADDRINUSE, "another retrieval service serves this socket", str(path))
 
 
 def _forget(answering: dict[int, asyncio.Task[None]], number: int, _: object) -> None:
@@ -156,7 +177,8 @@ def _forget(answering: dict[int, asyncio.Task[None]], number: int, _: object) ->
 
 _REASONS: dict[type[Exception], Reason] = {
     LoadError: "file",
-    KeyError: "missing",
+    NoCollection: "missing",
     IndexMismatch: "mismatch",
     Refused: "refused",
+    Stopped: "cancelled",
 }

@@ -51,7 +51,8 @@ async def test_vectors_are_the_embedders(client: RetrievalClient) -> None:
     expected, _ = HashEmbedder(8).embed(["a b", "c"])
     assert [struct.unpack("<8f", v) for v in vectors] == [tuple(row) for row in expected.tolist()]
     assert tokens == 3
-    assert await client.info() == {"embedder": "hash-8", "dimensions": 8}
+    info = await client.info()
+    assert info == {"embedder": "hash-8", "dimensions": 8, "max_tokens": 8192, "counters": {}}
 
 
 async def test_calls_that_wait_are_embedded_together(
