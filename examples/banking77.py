@@ -41,6 +41,7 @@ def build(data: Path, out: Path, *, intents: int, valid: int, seed: int) -> dict
         for example in _read(data / "banking77" / "test.csv")
         if example.slice in chosen and example.question not in seen
     ]
+    draw.shuffle(held_out)  # the published file goes intent by intent; its first rows are no sample
     out.mkdir(parents=True, exist_ok=True)
     parts = {"train": learnt[valid:], "valid": learnt[:valid], "test": held_out}
     return {name: write_jsonl(out / f"{name}.jsonl", part) for name, part in parts.items()}

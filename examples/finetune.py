@@ -5,7 +5,8 @@
     python -m examples.finetune bookings --key dg-… [--recipe tiny-cpu] [--set epochs=1]
 
 asks the base for held-out rows, uploads the others, starts a job, shows its events, and asks the
-release that comes of it the same: exact match and valid JSON with 95 % Wilson intervals.
+release that comes of it the same: exact match (and valid JSON, where the expected answers are
+JSON) with 95 % Wilson intervals. `examples.banking77` makes another such folder.
 """
 
 import argparse
@@ -87,8 +88,10 @@ def _until_ready(client: openai.OpenAI, release: str) -> None:
 def _score(options: argparse.Namespace, model: str, rows: list[Example]) -> str:
     answers = asyncio.run(_ask(options, model, rows))
     exact = sum(matches(a, row.answer) for a, row in zip(answers, rows, strict=True))
-    valid = sum(map(is_document, answers))
-    return f"exact {_rate(exact, len(rows))}, valid JSON {_rate(valid, len(rows))}"
+    said = f"exact {_rate(exact, len(rows))}"
+    if all(is_document(row.answer) for row in rows):
+        said += f", valid JSON {_rate(sum(map(is_document, answers)), len(rows))}"
+    return said
 
 
 async def _ask(options: argparse.Namespace, model: str, rows: list[Example]) -> list[str]:

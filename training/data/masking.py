@@ -14,6 +14,8 @@ from typing import Any
 from gateway.store.examples import Message
 
 _PLAIN = ("TokenizersBackend", "PreTrainedTokenizerFast")
+# Of whatever kind of tokenizer. Told before the imports: a wrong folder is the usual mistake.
+_TOKENIZER_FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")
 _TEMPLATE_FILES = ("chat_template.jinja", "chat_template.json", "tokenizer_config.json")
 
 
@@ -29,6 +31,8 @@ def load_tokenizer(folder: Path) -> Any:
     """
     if not folder.is_dir():
         raise TokenizerError(f"{folder}: there is no such folder")
+    if not any(next(folder.glob(names), None) for names in _TOKENIZER_FILES):
+        raise TokenizerError(f"{folder}: there is no tokenizer in it (no tokenizer.json)")
     try:
         tokenizer = _loader(folder).from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:

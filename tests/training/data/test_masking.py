@@ -89,8 +89,17 @@ def test_digests_follow_the_template(tokenizer_folder: Path, tmp_path: Path) -> 
 def test_a_folder_without_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match="there is no such folder"):
         load_tokenizer(tmp_path / "none")
-    with pytest.raises(TokenizerError, match=str(tmp_path)):
+    with pytest.raises(TokenizerError, match=f"{tmp_path}: there is no tokenizer in it"):
         load_tokenizer(tmp_path)
+
+
+def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("cut off")
+    config = '{"tokenizer_class": "PreTrainedTokenizerFast"}'
+    for broken in (config, "cut off"):
+        (tmp_path / "tokenizer_config.json").write_text(broken)
+        with pytest.raises(TokenizerError, match=f"{tmp_path}: its tokenizer cannot be loaded"):
+            load_tokenizer(tmp_path)
 
 
 @pytest.mark.train
