@@ -16,6 +16,9 @@ from gateway.store import (  # noqa: F401 - their tables
     policies,
     releases,
     traffic,
+    vector_store_batches,
+    vector_store_files,
+    vector_stores,
 )
 from gateway.store.database import metadata
 

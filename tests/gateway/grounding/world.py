@@ -1,11 +1,12 @@
 """A gateway over the scripted engine and the scripted retrieval service, for tests over HTTP."""
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import sqlalchemy as sa
 
+from gateway.store.vector_stores import VectorStore, VectorStores
 from tests.gateway.grounding.scripted import ScriptedEngine, ScriptedService
 from tests.gateway.running import RunningGateway
 
@@ -40,17 +41,4 @@ class World:
 def own(gateway: RunningGateway, store: str, key: str | None) -> None:
     """Make a vector store that belongs to a key, as far as the relay looks at it."""
     prefix = None if key is None else key[3:11]
-    with gateway.database.begin() as connection:
-        connection.execute(
-            sa.text("CREATE TABLE IF NOT EXISTS vector_stores (id TEXT, key_prefix TEXT)")
-        )  # TEMPORARY
-        columns = sa.inspect(connection).get_columns("vector_stores")
-        values: dict[str, Any] = {"id": store, "key_prefix": prefix}
-        for column in columns:
-            if column["name"] not in values and not column["nullable"]:
-                text = isinstance(column["type"], sa.String)
-                values[column["name"]] = (
-                    "" if text else {} if isinstance(column["type"], sa.JSON) else 0
-                )
-        table = sa.Table("vector_stores", sa.MetaData(), autoload_with=connection)
-        connection.execute(table.insert().values(**values))
+    VectorStores(gateway.database).add(VectorStore(store, prefix, time.time()))
