@@ -83,14 +83,24 @@ class _Walker:
         self._mark = ""
 
     def visit(self, tag: Tag, is_article: bool) -> None:
-        """Go through what an element holds."""
-        for child in tag.children:
-            if type(child) is NavigableString:
+        """Go through what an element holds; pages may be nested deeper than Python recurses."""
+        inside = [(tag, iter(tag.children), is_article)]
+        while inside:
+            parent, children, is_article = inside[-1]
+            child = next(children, None)
+            if child is None:
+                inside.pop()
+                self._leave(parent)
+            elif type(child) is NavigableString:
                 self._words.append(str(child))
-            elif isinstance(child, Tag) and not _is_hidden(child, is_article):
-                self._element(child, is_article or child.name in ("main", "article"))
+            elif (
+                isinstance(child, Tag) and not _is_hidden(child, is_article) and self._enter(child)
+            ):
+                is_article = is_article or child.name in ("main", "article")
+                inside.append((child, iter(child.children), is_article))
 
-    def _element(self, tag: Tag, is_article: bool) -> None:
+    def _enter(self, tag: Tag) -> bool:
+        """Begin an element; returns whether what it holds is still to be visited."""
         if tag.name == "br":
             self._words.append(_BREAK)
         elif len(tag.name) == 2 and tag.name[0] == "h" and tag.name[1] in "123456":
@@ -104,18 +114,19 @@ class _Walker:
         elif tag.name == "table" and _is_data(tag):
             self.flush()
             self._table(tag)
-        elif tag.name == "li":
-            self.flush()
-            self._mark = "- "
-            self.visit(tag, is_article)
-            self.flush()
-            self._mark = ""
-        elif tag.name in _BLOCKS:
-            self.flush()
-            self.visit(tag, is_article)
-            self.flush()
         else:
-            self.visit(tag, is_article)
+            if tag.name in _BLOCKS:
+                self.flush()
+            if tag.name == "li":
+                self._mark = "- "
+            return True
+        return False
+
+    def _leave(self, tag: Tag) -> None:
+        if tag.name in _BLOCKS:
+            self.flush()
+        if tag.name == "li":
+            self._mark = ""
 
     def flush(self) -> None:
         """End the block that runs."""

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pypdf import PasswordType, PdfReader
+from pypdf import PageObject, PasswordType, PdfReader
 from pypdf.errors import DependencyError, PyPdfError
+from pypdf.generic import ArrayObject, StreamObject
 
 from retrieval.loaders.page_lines import lines_of, paragraphs, runs_on, without_furniture
 from retrieval.loaders.parts import BadPart, Block, LoadError, Part, Progress, Start
@@ -14,6 +15,7 @@ from retrieval.loaders.parts import BadPart, Block, LoadError, Part, Progress, S
 _PROGRESS_PAGES = 20
 _FORGET_PAGES = 100
 _MAX_LEVEL = 6
+_EMPTY_BYTES = 32  # contents of nothing may be so long where they are compressed
 
 
 def load(path: Path, filename: str) -> Iterator[Part]:
@@ -117,11 +119,27 @@ def _squeezed(line: str, wanted: str) -> str:
 
 def _lines(reader: PdfReader, position: int) -> list[str] | BadPart:
     try:
-        return lines_of(reader.pages[position].extract_text())
+        page = reader.pages[position]
+        text = page.extract_text()
+        if not text and _is_lost(page):
+            return BadPart(f"page {position + 1}", "cannot be read: its contents are damaged")
+        return lines_of(text)
     except (MemoryError, LoadError):
         raise
     except Exception as error:  # pypdf lets errors of every kind out of a damaged page
         return BadPart(f"page {position + 1}", f"cannot be read: {type(error).__name__}: {error}")
+
+
+def _is_lost(page: PageObject) -> bool:
+    """Return whether a page has contents, and nothing of them can be decoded: pypdf only warns."""
+    contents = page.get("/Contents")
+    contents = None if contents is None else contents.get_object()
+    parts = contents if isinstance(contents, ArrayObject) else [contents]
+    streams = [
+        s for part in parts if part is not None and isinstance(s := part.get_object(), StreamObject)
+    ]
+    stored = sum(len(stream._data) for stream in streams)
+    return stored > _EMPTY_BYTES and not any(stream.get_data() for stream in streams)
 
 
 def _outline(reader: PdfReader) -> dict[int, list[tuple[int, str]]]:
