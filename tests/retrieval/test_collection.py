@@ -210,6 +210,7 @@ def test_names_open_and_drop(tmp_path: Path, collections: Collections) -> None:
         add(collection, entry("a", "text"))
 
 
+@pytest.mark.slow
 def test_searches_see_whole_documents_while_others_write_and_compact(
     collection: Collection,
 ) -> None:

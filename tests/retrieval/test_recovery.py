@@ -89,6 +89,7 @@ class _Expected:
             self.sure.pop(name, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("compacts", "kills"), [("", 25), ("compact", 12)])
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     tmp_path: Path, compacts: str, kills: int
@@ -119,6 +120,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     assert not compacts or compacted > 0
 
 
+@pytest.mark.slow
 def test_a_killed_compaction_changes_nothing_and_the_next_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

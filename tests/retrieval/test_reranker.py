@@ -7,6 +7,8 @@ import pytest
 from retrieval.records import Document, Hit, Passage
 from retrieval.reranker import CrossEncoderReranker
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

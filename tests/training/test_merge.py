@@ -286,6 +286,7 @@ def test_an_unfinished_run_is_not_merged(run: RunFolder, tmp_path: Path) -> None
         merge.merge(run.path, tmp_path / "model")
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_is_told(run: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "valid.jsonl").write_text("no row\n")
     with pytest.raises(MergeError, match="merge into the dequantised base failed: "):

@@ -67,6 +67,7 @@ def test_without_an_evaluation_set_a_share_is_taken(
     assert not set(train) & set(valid) - {"Chlorophyll absorbs it."}
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_a_changed_file_is_made_again(
     data: tuple[Path, Path], tmp_path: Path, tokenizer_folder: Path
 ) -> None:

@@ -97,6 +97,7 @@ def test_labels_overrule_a_biased_judge() -> None:
     assert decide(300, 0.2, 0.0) is Verdict.FAIL
 
 
+@pytest.mark.slow
 def test_a_candidate_that_is_worse_by_the_margin_seldom_passes() -> None:
     passed = [decide(300, 0.0105, 0.02, seed) is Verdict.PASS for seed in range(100)]
     assert np.mean(passed) <= 0.12  # 5 % and what 100 runs may add
