@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     embedder: str = Field(
         "all-minilm-l6-v2", description="Embedding model of `/v1/embeddings`; empty: none."
     )
+    reranker: str = Field(
+        "",
+        description="Folder of a cross-encoder with which the retrieval service orders the best "
+        "hits of a search again; empty: none.",
+    )
     retrieval_deadline_ms: float = Field(
         150.0,
         gt=0,
@@ -209,6 +214,14 @@ class Settings(BaseSettings):
     def files_dir(self) -> Path:
         """Return the folder of uploaded files."""
         return self.home.absolute() / "files"
+
+    def indexes_dir(self) -> Path:
+        """Return the folder of the retrieval service's collections."""
+        return self.home.absolute() / "indexes"
+
+    def retrieval_socket(self) -> Path:
+        """Return the socket that the retrieval service of this host serves on."""
+        return self.run_dir() / "retrieval.sock"
 
     def spool_dir(self) -> Path:
         """Return the folder of traffic records that wait to be written to the store."""

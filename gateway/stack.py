@@ -87,10 +87,10 @@ class Stack:
         self._retrieval: Service | None = None
         self._socket: Path | None = None
         if embedder is not None:
-            socket = self._socket = settings.run_dir() / "retrieval.sock"
+            self._socket = settings.retrieval_socket()
             self._retrieval = Service(
                 "retrieval service",
-                _driftgate("retrieval", "serve", "--model", str(embedder), "--socket", str(socket)),
+                _driftgate("retrieval", "serve", *_retrieval_options(settings, embedder)),
                 logs / "retrieval.log",
                 5.0,
             )
@@ -136,6 +136,17 @@ class Stack:
                     if answer.status_code == 200:
                         return
                 await asyncio.sleep(0.1)
+
+
+def _retrieval_options(settings: Settings, embedder: Path) -> list[str]:
+    options = {
+        "--model": str(embedder),
+        "--socket": str(settings.retrieval_socket()),
+        "--indexes": str(settings.indexes_dir()),
+        "--files": str(settings.files_dir()),
+        "--reranker": settings.reranker,
+    }
+    return [part for name, value in options.items() if value for part in (name, value)]
 
 
 def _can_train() -> bool:

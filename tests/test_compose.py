@@ -187,12 +187,29 @@ def test_retrieval_and_gateway_share_the_socket(monkeypatch: pytest.MonkeyPatch)
     assert options["--socket"] == str(settings.run_dir() / "retrieval.sock")
     assert options["--socket"] in SERVICES["retrieval"]["healthcheck"]["test"][3]
     assert options["--model"] == str(settings.resolved_models_dir() / slug(settings.embedder))
+    assert options["--indexes"] == str(settings.indexes_dir())
+    assert options["--files"] == str(settings.files_dir())
     shared = f"run:{settings.run_dir()}"
     assert shared in SERVICES["retrieval"]["volumes"]
     assert shared in SERVICES["gateway"]["volumes"]
+    files = f"files:{settings.files_dir()}"
+    assert files in SERVICES["gateway"]["volumes"]
+    assert f"{files}:ro" in SERVICES["retrieval"]["volumes"]
+    assert f"indexes:{settings.indexes_dir()}" in SERVICES["retrieval"]["volumes"]
     assert SERVICES["retrieval"]["user"] == SERVICES["gateway"]["user"]
     assert SERVICES["pull-embedder"]["command"][-1] == settings.embedder
     assert SERVICES["pull-model"]["command"][-1] == settings.model
+
+
+def test_what_the_gateway_writes_is_a_volume_that_its_user_owns() -> None:
+    settings = Settings(home=Path("/data"))
+    made = re.search(r"install -d -m 0700 .*\\\n\s+(.*)", DOCKERFILE)
+    assert made is not None
+    for folder in (settings.run_dir(), settings.files_dir(), settings.spool_dir()):
+        mounts = [mount.split(":")[1:] for mount in SERVICES["gateway"]["volumes"]]
+        assert [str(folder)] in mounts
+        assert str(folder) in made[1].split()
+    assert str(settings.indexes_dir()) in made[1].split()
 
 
 def test_the_entry_point_writes_a_private_password_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`/health/live`, `/health/ready` and `/metrics`."""
 
+import asyncio
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -8,12 +9,19 @@ from fastapi.responses import JSONResponse
 from gateway.front import Front
 from gateway.metrics import Metrics
 from gateway.refresh import Refresher
+from gateway.retrieval_metrics import RetrievalServiceMetrics
 from gateway.routing import Routes
 
 _PRODUCTION = "production"
 
 
-def router(routes: Routes, refresher: Refresher, metrics: Metrics, front: Front) -> APIRouter:
+def router(
+    routes: Routes,
+    refresher: Refresher,
+    metrics: Metrics,
+    front: Front,
+    retrieval: RetrievalServiceMetrics | None = None,
+) -> APIRouter:
     """Return the routes that orchestrators and Prometheus call, which need no key."""
     api = APIRouter(tags=["operations"])
 
@@ -44,8 +52,10 @@ def router(routes: Routes, refresher: Refresher, metrics: Metrics, front: Front)
         )
 
     @api.get("/metrics", summary="Prometheus metrics of all workers")
-    def exposition() -> Response:
-        content, media_type = metrics.render()
+    async def exposition() -> Response:
+        content, media_type = await asyncio.to_thread(metrics.render)
+        if retrieval is not None:
+            content += await retrieval.render()
         return Response(content, media_type=media_type)
 
     return api
