@@ -154,7 +154,11 @@ def _ids(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         text = value.strip()
         # A list in a cell or an attribute is written as JSON or with commas.
-        value = json.loads(text) if text.startswith("[") and text.endswith("]") else text.split(",")
+        try:
+            is_json = text.startswith("[") and text.endswith("]")
+            value = json.loads(text) if is_json else text.split(",")
+        except ValueError:
+            raise ValueError("supersedes: is not JSON") from None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = [value]
     if not isinstance(value, (list, tuple)) or not all(isinstance(v, (str, int)) for v in value):
