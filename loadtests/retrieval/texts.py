@@ -91,7 +91,7 @@ def held_apart(every: Sequence[Package], documents: int) -> list[Package]:
     descriptions = Counter(package.description for package in every)
     free = [
         package
-        for package in every[min(_TUNED_ON, len(every) // 4) :]
+        for package in every[_TUNED_ON if len(every) > 2 * _TUNED_ON else 0 :]
         if synopses[package.synopsis] == 1
         and descriptions[package.description] == 1
         and len(package.description) >= _SHORTEST
