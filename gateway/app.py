@@ -20,7 +20,11 @@ from gateway.api import (
     health,
     models,
     stored_completions,
+    vector_store_files,
+    vector_store_search,
+    vector_stores,
 )
+from gateway.api.vector_store_access import StoreAccess
 from gateway.asgi import Application, guarded
 from gateway.auth import KeyRing
 from gateway.conversations import Conversations
@@ -30,10 +34,13 @@ from gateway.gate import Gate
 from gateway.grounding.reading import BooksReader
 from gateway.grounding.stage import GroundingLimits, GroundingStage
 from gateway.health import HealthChecks
+from gateway.indexed import Indexed
+from gateway.ingestion import Ingestion
 from gateway.metrics import Metrics
 from gateway.openapi import document
 from gateway.refresh import Refresher
 from gateway.relay import OPERATIONS, Relay
+from gateway.retrieval_metrics import RetrievalServiceMetrics
 from gateway.routing import Routes
 from gateway.settings import Settings
 from gateway.spool import Spool
@@ -76,6 +83,8 @@ def create_gateway(settings: Settings) -> Gateway:
         metrics.retrieval,
         _grounding_limits(settings),
     )
+    uploads = Files(database, settings.files_dir())
+    ingestion = Ingestion(database, uploads, client, metrics.retrieval)
     refresher = Refresher(database, keys, routes, metrics, settings.refresh_s, reader, grounding)
     admission = Admission(
         open_ledger(settings.ledger_url, database), fail_open=settings.limits_fail_open
@@ -92,7 +101,8 @@ def create_gateway(settings: Settings) -> Gateway:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         background = [
-            asyncio.create_task(_forever(part.run)) for part in (refresher, checks, admission)
+            asyncio.create_task(_forever(part.run))
+            for part in (refresher, checks, admission, ingestion)
         ]
         await refresher.known()
         spool.start()
@@ -117,12 +127,16 @@ def create_gateway(settings: Settings) -> Gateway:
     api = FastAPI(title="Driftgate", version=__version__, lifespan=lifespan)
     access.install_error_handlers(api)
     traffic = Traffic(database)
-    api.include_router(health.router(routes, refresher, metrics, front))
+    service = RetrievalServiceMetrics(embedder) if embedder is not None else None
+    api.include_router(health.router(routes, refresher, metrics, front, service))
     api.include_router(models.router(keys, routes, settings.embedder))
     api.include_router(feedback.router(keys, FeedbackLog(database), traffic))
     api.include_router(stored_completions.router(keys, traffic))
-    uploads = Files(database, settings.files_dir())
-    api.include_router(files.router(keys, uploads, settings.max_file_bytes))
+    indexed, stores = Indexed(client, ingestion, metrics.retrieval), StoreAccess(database, uploads)
+    forget = vector_store_files.forgetting(stores, indexed)
+    api.include_router(files.router(keys, uploads, settings.max_file_bytes, forget))
+    for routes_of in (vector_stores, vector_store_files, vector_store_search):
+        api.include_router(routes_of.router(keys, stores, indexed))
     api.include_router(
         fine_tuning.router(keys, routes, uploads, Jobs(database), JobEvents(database))
     )

@@ -24,13 +24,14 @@ from gateway.store.database import StoreError
 _BEARER = Depends(HTTPBearer(auto_error=False, description="A key of `driftgate keys create`."))
 
 
-def principal_of(keys: KeyRing, scope: str) -> Callable[..., Principal]:
-    """Return a dependency that gives the caller, who must hold `scope`."""
+def principal_of(keys: KeyRing, scope: str, *others: str) -> Callable[..., Principal]:
+    """Return a dependency that gives the caller, who must hold `scope` or one of `others`."""
 
     def authenticated(request: Request, _: Any = _BEARER) -> Principal:
         value = next((v for k, v in request.scope["headers"] if k == b"authorization"), None)
         principal = keys.authenticate(value)
-        keys.require(principal, scope)
+        if not principal.scopes.intersection(others):
+            keys.require(principal, scope)
         return principal
 
     return authenticated
@@ -57,12 +58,13 @@ def install_error_handlers(api: FastAPI) -> None:
     @api.exception_handler(RequestValidationError)
     async def validation_error(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        place = [str(part) for part in first["loc"] if part not in ("body", "query", "path")]
+        # The first part is `body`, `query` or `path`; a field may be called so, too.
+        place = [str(part) for part in first["loc"][1:]]
         param = ".".join(place) or None
         if first["type"] == "json_invalid":
             return _render(InvalidRequest("The body is not valid JSON.", code="invalid_json"))
-        where = f" in `{param}`" if param else ""
-        return _render(InvalidRequest(f"{first['msg']}{where}.", code="invalid_type", param=param))
+        named = f" in `{param}`" if param else ""
+        return _render(InvalidRequest(f"{first['msg']}{named}.", code="invalid_type", param=param))
 
     @api.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:

@@ -1,14 +1,15 @@
-"""`/v1/files` in OpenAI's shape: training data in, results out.
+"""`/v1/files` in OpenAI's shape: documents and training data in, results out.
 
 https://platform.openai.com/docs/api-reference/files. A file belongs to the key that uploaded it;
-a key with `admin` sees all. Rows of training data are checked when they arrive.
+a key with `admin` sees all. Documents take the scope `inference` or `training`, all else takes
+`training`. Rows of training data are checked when they arrive.
 """
 
 import asyncio
 import errno
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -23,8 +24,10 @@ from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
 from gateway.store.examples import Survey
 from gateway.store.files import Files, StoredFile, file_id
 
-PURPOSES = ("fine-tune", "evals", "user_data")
+PURPOSES = ("fine-tune", "evals", "assistants", "user_data")
 _CHECKED = ("fine-tune",)
+# What a key without the scope `training` may upload.
+_DOCUMENTS = ("assistants", "user_data")
 # What a form may hold beside the file.
 FORM_BYTES = 2**20
 # Checks that run at once in one worker; more wait.
@@ -49,20 +52,23 @@ _UPLOAD = {
 }
 
 
-def router(keys: KeyRing, files: Files, max_bytes: int) -> APIRouter:
+def router(
+    keys: KeyRing, files: Files, max_bytes: int, forget: Callable[[str], Awaitable[None]]
+) -> APIRouter:
     """Return the routes of files.
 
     Args:
-        keys: Who calls; the scope is `training`.
+        keys: Who calls.
         files: Where they are kept.
         max_bytes: Largest file.
+        forget: Takes a file that is deleted out of the vector stores.
     """
-    caller = Annotated[Principal, Depends(principal_of(keys, "training"))]
+    caller = Annotated[Principal, Depends(principal_of(keys, "training", "inference"))]
     api = APIRouter(prefix="/v1/files", tags=["files"])
     checks = asyncio.Semaphore(_CHECKS)
     unknown: dict[int | str, dict[str, Any]] = {404: {"description": "No such file."}}
 
-    @api.post("", summary="Upload a file of training data", openapi_extra=_UPLOAD)
+    @api.post("", summary="Upload a document or training data", openapi_extra=_UPLOAD)
     async def create(request: Request, principal: caller) -> dict[str, Any]:
         partial: FilePath | None = None
         try:
@@ -70,6 +76,8 @@ def router(keys: KeyRing, files: Files, max_bytes: int) -> APIRouter:
             upload = Upload(request.headers.get("content-type", ""), partial, max_bytes)
             await upload.take(request.stream())
             purpose = _purpose(upload.fields)
+            if purpose not in _DOCUMENTS:
+                keys.require(principal, "training")
             rows = None
             if purpose in _CHECKED:
                 async with checks:
@@ -133,9 +141,11 @@ def router(keys: KeyRing, files: Files, max_bytes: int) -> APIRouter:
         return FileResponse(path, media_type="application/octet-stream", filename=file.filename)
 
     @api.delete("/{file_id}", summary="Delete a file", responses=unknown)
-    def delete(file_id: _Id, principal: caller) -> dict[str, Any]:
-        file = known(files, file_id, principal)
-        return {"id": file.id, "object": "file", "deleted": files.delete(file.id)}
+    async def delete(file_id: _Id, principal: caller) -> dict[str, Any]:
+        file = await asyncio.to_thread(known, files, file_id, principal)
+        await forget(file.id)
+        deleted = await asyncio.to_thread(files.delete, file.id)
+        return {"id": file.id, "object": "file", "deleted": deleted}
 
     return api
 
@@ -180,10 +190,10 @@ def listed(data: Sequence[dict[str, Any]], more: bool) -> dict[str, Any]:
     }
 
 
-def no_cursor(noun: str, after: str | None) -> InvalidRequest:
-    """Return the error of a page that begins after nothing."""
+def no_cursor(noun: str, edge: str | None, param: str = "after") -> InvalidRequest:
+    """Return the error of a page that begins after nothing, or ends before it."""
     return InvalidRequest(
-        f"There is no {noun} `{after}` to go on after.", code="invalid_cursor", param="after"
+        f"There is no {noun} `{edge}` to go on {param}.", code="invalid_cursor", param=param
     )
 
 

@@ -140,7 +140,7 @@ def test_a_file_that_is_too_large_is_413(gateway: RunningGateway, client: openai
     assert caught.value.status_code == 413
 
 
-@pytest.mark.parametrize("purpose", ["", "assistants", "fine-tune-results", "fine\x00tune"])
+@pytest.mark.parametrize("purpose", ["", "vision", "fine-tune-results", "fine\x00tune"])
 def test_an_unknown_purpose_is_refused(client: openai.OpenAI, purpose: Any) -> None:
     with pytest.raises(openai.BadRequestError, match="evals") as caught:
         client.files.create(file=jsonl(ROW), purpose=purpose)
@@ -223,10 +223,19 @@ def test_a_client_that_leaves_leaves_nothing(gateway: RunningGateway) -> None:
     wait(lambda: not list((gateway.home / "files").glob(".upload-*")))
 
 
-def test_a_key_without_the_scope_uploads_nothing(gateway: RunningGateway) -> None:
+def test_a_key_without_training_uploads_documents_alone(gateway: RunningGateway) -> None:
     _, text = Keys(gateway.database).create("narrow", ["inference"])
+    _, none = Keys(gateway.database).create("none", ["feedback"])
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=text, max_retries=0) as client:
         with gateway.client(text) as raw:
             wait(lambda: raw.get("/v1/models").status_code == 200)
-        with pytest.raises(openai.PermissionDeniedError, match="training"):
-            client.files.create(file=jsonl(ROW), purpose="fine-tune")
+        for purpose in ("fine-tune", "evals"):
+            with pytest.raises(openai.PermissionDeniedError, match="training"):
+                client.files.create(file=jsonl(ROW), purpose=purpose)  # type: ignore[arg-type]
+        for purpose in ("assistants", "user_data"):
+            file = client.files.create(file=("a.txt", b"x"), purpose=purpose)  # type: ignore[arg-type]
+            assert client.files.content(file.id).read() == b"x"
+            assert client.files.delete(file.id).deleted
+        assert list(client.files.list()) == []
+    with gateway.client(none) as raw:
+        wait(lambda: raw.get("/v1/files").status_code == 403)

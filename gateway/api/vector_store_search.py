@@ -1,0 +1,197 @@
+"""`/v1/vector_stores/{id}/search` in OpenAI's shape.
+
+https://platform.openai.com/docs/api-reference/vector-stores/search. A result is a passage, so a
+file may be found several times. A score is between 0 and 1 and says how much the passage has of the
+query's sense and words. Queries are searched as they are: `rewrite_query` true is refused.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from gateway.api.access import principal_of
+from gateway.api.vector_store_access import StoreAccess
+from gateway.api.vector_stores import UNKNOWN, StoreId
+from gateway.auth import KeyRing, Principal
+from gateway.errors import InvalidRequest
+from gateway.indexed import Indexed
+from gateway.store.vector_store_files import REMOVING
+from retrieval.records import Filter, Hit, Search
+
+_MAX_DEPTH = 5
+_MAX_FILTERS = 100
+_COMPARISONS = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin")
+_MAX_QUERIES = 8
+_MAX_QUERY = 8192
+
+
+def _queries(given: Any) -> list[str]:
+    """Check the queries: one plain message, where a union of types would give two."""
+    queries = [given] if isinstance(given, str) else given
+    if (
+        not isinstance(queries, list)
+        or not 1 <= len(queries) <= _MAX_QUERIES
+        or not all(isinstance(q, str) and q.strip() and len(q) <= _MAX_QUERY for q in queries)
+    ):
+        raise PydanticCustomError(
+            "query",
+            "The query must be a text of 1 to {size} characters, or a list of 1 to {most} of them",
+            {"size": _MAX_QUERY, "most": _MAX_QUERIES},
+        )
+    return queries
+
+
+class RankingOptions(BaseModel):
+    """How results are ranked; `none` is without the cross-encoder that the service may have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ranker: Literal["none", "auto", "default-2024-11-15", "default_2024_08_21"] = "auto"
+    score_threshold: float = Field(0.0, ge=0, le=1, allow_inf_nan=False)
+
+
+class SearchRequest(BaseModel):
+    """A search."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str | list[str], PlainValidator(_queries)]
+    filters: dict[str, Any] | None = Field(
+        None, description="A comparison {type, key, value} or a compound {type, filters}."
+    )
+    max_num_results: int = Field(10, ge=1, le=50)
+    ranking_options: RankingOptions | None = None
+    rewrite_query: bool = False
+
+
+def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
+    """Return the route of searches; the scope is `inference`."""
+    caller = Annotated[Principal, Depends(principal_of(keys, "inference"))]
+    api = APIRouter(prefix="/v1/vector_stores/{vector_store_id}", tags=["vector stores"])
+
+    @api.post("/search", summary="Search a vector store", responses=UNKNOWN)
+    async def search(id: StoreId, body: SearchRequest, principal: caller) -> dict[str, Any]:
+        if body.rewrite_query:
+            raise InvalidRequest(
+                "Queries are searched as they are; leave `rewrite_query` out.",
+                code="unsupported_field",
+                param="rewrite_query",
+            )
+        wanted = None if body.filters is None else read_filter(body.filters)
+        ranking = body.ranking_options or RankingOptions()
+        store = await asyncio.to_thread(lambda: access.usable(access.seen(id, principal)))
+        queries = list(body.query)
+        hits = await indexed.search(
+            [
+                Search(
+                    query=query,
+                    collections=(store.id,),
+                    limit=body.max_num_results,
+                    filters=wanted,
+                    rerank=False if ranking.ranker == "none" else None,
+                )
+                for query in queries
+            ]
+        )
+        hits = [hit for hit in hits if hit.score >= ranking.score_threshold]
+        places = {(store.id, hit.document.file_id) for hit in hits if hit.document.file_id}
+        files = await asyncio.to_thread(access.files.among, places)
+        data = []
+        for hit in hits:
+            file = files.get((store.id, hit.document.file_id))
+            if file is None or file.status != REMOVING:
+                data.append(_result(hit, {} if file is None else file.attributes))
+        return {
+            "object": "vector_store.search_results.page",
+            "search_query": queries,
+            "data": data[: body.max_num_results],
+            "has_more": False,
+            "next_page": None,
+        }
+
+    return api
+
+
+def _result(hit: Hit, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a hit as OpenAI's result, with what a citation needs beside it."""
+    document, passage = hit.document, hit.passage
+    return {
+        "file_id": document.file_id,
+        "filename": document.filename,
+        "score": hit.score,
+        # What the document says of itself, and what the client said of its file.
+        "attributes": {**document.metadata, **attributes},
+        "content": [{"type": "text", "text": passage.text}],
+        "driftgate": {
+            "document_id": document.id,
+            "title": document.title,
+            "url": document.url,
+            "heading": passage.heading,
+            "page": passage.page,
+            "passage": passage.number,
+            "start": passage.start,
+            "valid_from": document.valid_from,
+            "valid_to": document.valid_to,
+        },
+    }
+
+
+def read_filter(given: Mapping[str, Any]) -> Filter:
+    """Return a filter.
+
+    Raises:
+        InvalidRequest: It is none; the parameter says which part of it.
+    """
+    left = [_MAX_FILTERS]
+    return _filter(given, "filters", 1, left)
+
+
+def _filter(given: Any, place: str, depth: int, left: list[int]) -> Filter:
+    if not isinstance(given, Mapping):
+        raise _wrong(place, "must be an object with a `type`")
+    left[0] -= 1
+    if depth > _MAX_DEPTH or left[0] < 0:
+        raise _wrong(place, f"nests deeper than {_MAX_DEPTH}, or there are over {_MAX_FILTERS}")
+    kind = given.get("type")
+    if kind in ("and", "or"):
+        _only(given, place, {"type", "filters"})
+        parts = given.get("filters")
+        if not isinstance(parts, list) or not parts:
+            raise _wrong(f"{place}.filters", "must be a list of filters")
+        inner = (
+            _filter(part, f"{place}.filters.{n}", depth + 1, left) for n, part in enumerate(parts)
+        )
+        return Filter(type=kind, filters=tuple(inner))
+    if kind not in _COMPARISONS:
+        names = ", ".join((*_COMPARISONS, "and", "or"))
+        raise _wrong(f"{place}.type", f"must be one of {names}")
+    _only(given, place, {"type", "key", "value"})
+    key, value = given.get("key"), given.get("value")
+    if not isinstance(key, str) or not 0 < len(key) <= 256:
+        raise _wrong(f"{place}.key", "must be the name of an attribute")
+    if kind in ("in", "nin"):
+        if not isinstance(value, list) or len(value) > 1000 or not all(map(_is_value, value)):
+            raise _wrong(f"{place}.value", "must be a list of texts or numbers")
+    elif not _is_value(value):
+        raise _wrong(f"{place}.value", "must be a text, a number or a truth value")
+    return Filter(type=kind, key=key, value=value)
+
+
+def _is_value(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= 4096
+    return isinstance(value, bool) or (isinstance(value, (int, float)) and abs(value) <= 2.0**63)
+
+
+def _only(given: Mapping[str, Any], place: str, names: set[str]) -> None:
+    further = min(given.keys() - names, default=None)
+    if further is not None:
+        raise _wrong(f"{place}.{further[:100]}", "is no field of a filter of this type")
+
+
+def _wrong(place: str, told: str) -> InvalidRequest:
+    return InvalidRequest(f"`{place}` {told}.", code="invalid_filter", param=place)
