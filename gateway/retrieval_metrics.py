@@ -132,8 +132,8 @@ class RetrievalServiceMetrics:
         """Return the exposition; without the service only that it is down."""
         try:
             async with asyncio.timeout(_ASK_S):
-                info = await self._client.info()
                 found = await self._client.stats(deadline_s=_ASK_S)
+                info = await self._client.info()  # after it: what that met is counted
         except (RetrievalUnavailable, RetrievalFailed, TimeoutError):
             return generate_latest(_Known([_up(0)]))
         families = [_up(1), _events(info["counters"]), *_collections(found)]

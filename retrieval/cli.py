@@ -38,6 +38,7 @@ def serve(
     from retrieval.reranker import CrossEncoderReranker
     from retrieval.service import RetrievalService
 
+    os.umask(0o077)  # what is indexed is this user's alone
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     for folder in (Path(model) if model != "hash" else None, reranker):
         if folder is not None and not folder.is_dir():

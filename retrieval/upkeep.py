@@ -5,7 +5,7 @@ import logging
 import time
 
 from retrieval.collection import Collection
-from retrieval.database import IndexProblem
+from retrieval.database import CorruptIndex, IndexMismatch, IndexProblem
 from retrieval.library import Library, NoCollection, Refused
 
 _log = logging.getLogger(__name__)
@@ -65,8 +65,8 @@ class Upkeep:
             collection = await self._library.compact(self._library.open, name)
             if collection.wants_compaction():
                 await self.compact(name)
-        except NoCollection:
-            pass  # dropped meanwhile
+        except (NoCollection, IndexMismatch, CorruptIndex):
+            pass  # dropped meanwhile, or unusable, which the library has told
         except (IndexProblem, OSError) as error:
             # Without this a full disk would be filled by one attempt after the other.
             _log.error("the upkeep of the collection %s failed: %s", name, error)

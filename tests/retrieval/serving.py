@@ -95,5 +95,5 @@ async def search(
 
 async def documents(client: RetrievalClient, query: str, *collections: str) -> set[str]:
     """Return the ids of the documents that a search finds."""
-    found = await search(client, query, *collections, limit=200)
+    found = await search(client, query, *collections, limit=10_000)
     return {hit.document.id for hit in found.hits}
