@@ -285,7 +285,11 @@ class Ingestion:
     async def _sweep(self) -> None:
         used, self._used = self._used, set()
         if used:
-            await asyncio.to_thread(self._stores.touch, used)
+            try:
+                await asyncio.to_thread(self._stores.touch, used)
+            except StoreError:
+                self._used |= used
+                raise
         for store in await asyncio.to_thread(self._stores.to_drop):
 
             def forget(id: str = store.id) -> bool:

@@ -163,7 +163,8 @@ class VectorStores:
                 days = values.get("expires_after_days", store.expires_after_days)
                 values |= {"last_active_at": now, "expires_at": _expiry(now, days)}
             store = replace(store, **values)
-            connection.execute(_table.update().where(where).values(**storable(values)))
+            if values:
+                connection.execute(_table.update().where(where).values(**storable(values)))
         return store
 
     def touch(self, ids: Collection[str]) -> None:

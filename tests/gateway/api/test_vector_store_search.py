@@ -1,12 +1,16 @@
 """Searching vector stores with the official client."""
 
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from openai.types import VectorStore
 
-from tests.gateway.api.documents import BREAD, HOURS, add
+from gateway.settings import Settings
+from tests.gateway.api.documents import BREAD, HOURS, Desk, add
+from tests.gateway.running import running_gateway
+from tests.retrieval.serving import process
 
 
 @pytest.fixture(scope="module")
@@ -146,9 +150,37 @@ def test_an_empty_store_finds_nothing(tenant: openai.OpenAI, store: VectorStore)
     assert names(tenant, store, "anything") == []
 
 
-def test_no_search_crosses_keys(desk: Any, tenant: openai.OpenAI, shelf: VectorStore) -> None:
+def test_no_search_crosses_keys(desk: Desk, tenant: openai.OpenAI, shelf: VectorStore) -> None:
     other = desk.key()
     own = other.vector_stores.create()
     add(other, own, "own.md", b"Sourdough of my own.")
     assert names(other, own, "sourdough salt office") == ["own.md"]
     assert "own.md" not in names(tenant, shelf, "sourdough of my own")
+
+
+@pytest.mark.slow
+def test_the_real_embedder_finds_what_is_said_in_other_words(tmp_path: Path, minilm: Path) -> None:
+    socket = Settings(home=tmp_path).retrieval_socket()
+    with (
+        process(tmp_path, socket, str(minilm)),
+        running_gateway(tmp_path, embedder="") as gateway,
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
+    ):
+        store = client.vector_stores.create(
+            chunking_strategy={
+                "type": "static",
+                "static": {"max_chunk_size_tokens": 800, "chunk_overlap_tokens": 400},
+            }
+        )
+        add(client, store, "hours.md", HOURS)
+        add(client, store, "bread.md", BREAD)
+        page = client.vector_stores.search(store.id, query="What time may I visit your branch?")
+        assert page.data[0].filename == "hours.md"
+        assert page.data[0].score > page.data[1].score
+        page = client.vector_stores.search(store.id, query="How is a loaf baked?")
+        assert page.data[0].filename == "bread.md"
+        # However large pieces are asked to be, none is longer than what the embedder reads.
+        words = " ".join(f"Sentence {n} tells of the bakery." for n in range(300))
+        long = add(client, store, "long.txt", words.encode())
+        assert long.model_extra is not None
+        assert long.model_extra["driftgate"]["passages"] > 8

@@ -60,6 +60,7 @@ def test_an_expired_store_is_seen_but_nobody_searches_it(
     changed = stores.update("vs_old", name="still here", expires_after_days=9)
     assert changed is not None
     assert changed.expired()
+    assert stores.update("vs_old") == changed
     assert [store.id for store in stores.to_drop()] == ["vs_old"]
     stores.dropped("vs_old")
     assert stores.to_drop() == []
