@@ -32,9 +32,10 @@ def test_ranking_quality() -> None:
 
 def test_recall_against_exact_search() -> None:
     vectors = np.eye(30, dtype=np.float32)
-    exact = nearest(vectors, vectors[:2] + 0.1 * vectors[2:4], 2)
-    assert exact.tolist() == [[0, 2], [1, 3]]
-    assert recall([[0, 9], [1, 3]], exact) == 0.75
+    queries = vectors[:2] + 0.1 * vectors[2:4]
+    assert nearest(vectors, queries, 2).tolist() == [[0, 2], [1, 3]]
+    assert recall([[0, 2, *range(4, 12)], [1, 3, *range(4, 12)]], vectors, queries) == 1.0
+    assert recall([[0, *range(4, 13)], [1, 3]], vectors, queries) == 11 / 20
 
 
 def test_intervals_hold_the_mean_and_narrow_with_more_questions() -> None:

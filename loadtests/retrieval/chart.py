@@ -1,12 +1,14 @@
 """Draws `retrieval.png`: latencies against their goals, freshness over time, and quality."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from loadtests.retrieval.goals import LARGE_P50_MS, SERVED_P50_MS, SERVED_P99_MS, VISIBLE_MS
@@ -22,7 +24,7 @@ def draw(results: Results, path: Path) -> None:
     """Draw the chart of what has been measured."""
     style = {"font.size": 10, "text.color": _INK, "axes.edgecolor": _GRID, "axes.titlesize": 11}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(9, 9.6), layout="constrained")
+        figure = Figure(figsize=(9, 9.6), layout=ConstrainedLayoutEngine(h_pad=0.12))
         axes = figure.subplots(3, 1, height_ratios=(1.0, 1.15, 1.0))
         for each in axes:
             each.spines[["top", "right", "left"]].set_visible(False)
@@ -31,7 +33,6 @@ def draw(results: Results, path: Path) -> None:
         _latency(axes[0], results)
         _freshness(axes[1], results.fresh)
         _quality(axes[2], results.quality)
-        figure.get_layout_engine().set(h_pad=0.12)  # type: ignore[union-attr]
         figure.savefig(path, dpi=160)
 
 
@@ -76,7 +77,7 @@ def _latency(axes: Axes, results: Results) -> None:
 
 
 def _curve(
-    axes: Axes, times: Times, shares: npt.NDArray[np.float64], colour: str, label: str
+    axes: Axes, times: Times, shares: npt.NDArray[np.floating[Any]], colour: str, label: str
 ) -> None:
     axes.plot(times.curve, shares, color=colour, linewidth=2.2, label=label, zorder=3)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loadtests.retrieval.results import Served
 from loadtests.retrieval.serving import NAME, say, serving
-from loadtests.retrieval.statistics import CUT, nearest, recall, times
+from loadtests.retrieval.statistics import CUT, recall, times
 from retrieval.embedder import Vectors
 from retrieval.records import Search
 
@@ -56,7 +56,7 @@ async def measure(
         words=round(sum(len(text.split()) for text in passages) / len(passages), 1),
         embedder=str(embedder),
         times=times(seconds),
-        recall=round(recall(found, nearest(vectors, asked)), 4),
+        recall=round(recall(found, vectors, asked), 4),
     )
 
 

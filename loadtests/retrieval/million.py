@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from loadtests.bench.process import ROOT
 from loadtests.retrieval.results import Large, Times
 from loadtests.retrieval.serving import say
-from loadtests.retrieval.statistics import CUT, nearest, recall, times
+from loadtests.retrieval.statistics import CUT, recall, times
 from retrieval.embedder import Vectors
 from retrieval.index import DenseIndex, build
 from retrieval.masks import Mask
@@ -62,14 +62,13 @@ def measure(folder: Path, real: Vectors, queries: Vectors, count: int) -> Large:
     say(f"built in {built.seconds:.0f} s; searching")
     _child(folder, "search")
     searched = msgspec.json.decode((folder / "searched.json").read_bytes(), type=_Searched)
-    vectors = np.load(made, mmap_mode="r")
-    exact = nearest(cast(Vectors, vectors), queries)
+    vectors = cast(Vectors, np.load(made, mmap_mode="r"))
     return Large(
         vectors=count,
         dimensions=real.shape[1],
         real=len(real),
         times=searched.times,
-        recall=round(recall(searched.found, exact), 4),
+        recall=round(recall(searched.found, vectors, queries), 4),
         lists=built.lists,
         build_s=round(built.seconds, 1),
         build_mb=built.peak_mb,
@@ -84,9 +83,10 @@ def _make(path: Path, real: Vectors, count: int) -> None:
     random = np.random.default_rng(3)
     dimensions = real.shape[1]
     partial = path.with_suffix(".partial")
+    written: Any = np.lib.format  # it has no types
     with partial.open("wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (count, dimensions)}
-        np.lib.format.write_array_header_1_0(file, header)
+        written.write_array_header_1_0(file, header)
         for start in range(0, count, _BLOCK):
             rows = random.integers(0, len(real), min(_BLOCK, count - start))
             noise = random.standard_normal((len(rows), dimensions), np.float32)

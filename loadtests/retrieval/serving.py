@@ -60,7 +60,7 @@ async def serving(folder: Path, model: str) -> AsyncIterator[RetrievalClient]:
         model: Folder of the embedder, or `hash`.
     """
     path = folder / "r.sock"
-    command = [
+    command: list[str | Path] = [
         *(Path(sys.executable).with_name("driftgate"), "retrieval", "serve"),
         *("--model", model, "--socket", path, "--indexes", folder / "indexes"),
     ]

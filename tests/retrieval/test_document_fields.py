@@ -1,6 +1,7 @@
 """What is said of a document becomes its record; what is wrong is named by its field."""
 
 import datetime as dt
+from collections.abc import Mapping
 
 import pytest
 
@@ -11,7 +12,7 @@ _NOW = 1_800_000_000.0
 _DAY = 86400.0
 
 
-def _read(own: dict[str, object], **given: Value) -> Document:
+def _read(own: Mapping[str, object], **given: Value) -> Document:
     return document(own, given, document_id="file", now=_NOW, file_id="f1", filename="a.md")
 
 
