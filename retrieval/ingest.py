@@ -183,8 +183,16 @@ async def ingest(
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 child.kill()
-            await asyncio.shield(child.wait())
         child.stdin.close()
+        await asyncio.shield(_ended(child))
+
+
+async def _ended(child: asyncio.subprocess.Process) -> None:
+    """Wait for a child's end; asyncio waits for its pipes too, and for a full one forever."""
+    if child.stdout is not None:
+        while await child.stdout.read(2**16):
+            pass
+    await child.wait()
 
 
 def _end(code: int) -> str:
