@@ -31,11 +31,16 @@ def test_ranking_quality() -> None:
 
 
 def test_recall_against_exact_search() -> None:
-    vectors = np.eye(30, dtype=np.float32)
-    queries = vectors[:2] + 0.1 * vectors[2:4]
-    assert nearest(vectors, queries, 2).tolist() == [[0, 2], [1, 3]]
-    assert recall([[0, 2, *range(4, 12)], [1, 3, *range(4, 12)]], vectors, queries) == 1.0
-    assert recall([[0, *range(4, 13)], [1, 3]], vectors, queries) == 11 / 20
+    vectors = np.random.default_rng(1).standard_normal((60, 8)).astype(np.float32)
+    queries = vectors[:2]
+    order = np.argsort(-(queries @ vectors.T), axis=1)
+    assert np.array_equal(nearest(vectors, queries), order[:, :10])
+    first, second = order.tolist()
+    assert recall([first[:10], second[:10]], vectors, queries) == 1.0
+    assert recall([first[:10], second[:5] + second[20:25]], vectors, queries) == 0.75
+    assert recall([first[:10], []], vectors, queries) == 0.5
+    same = np.ones((30, 2), np.float32)
+    assert recall([[29, *range(9)]], same, same[:1]) == 1.0  # all are equally near
 
 
 def test_intervals_hold_the_mean_and_narrow_with_more_questions() -> None:
