@@ -46,9 +46,9 @@ def sources(paths: Iterable[Path]) -> list[Source]:
             raise ValueError(f"{given} is neither a file nor a folder.")
         else:
             raise FileNotFoundError(f"There is no {given}.")
-    names: dict[str, Path] = {}
+    called: dict[str, Path] = {}
     for source in found.values():
-        other = names.setdefault(source.name, source.path)
+        other = called.setdefault(source.name, source.path)
         if other != source.path:
             raise ValueError(
                 f"{other} and {source.path} would both be called {source.name}; add the folder "
