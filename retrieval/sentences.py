@@ -15,11 +15,13 @@ _MARKERS = re.compile(r"(?:[ \t]*[\[【]\s*\d[^\]】\n]{0,24}[\]】])+")
 _MARKER_BEGUN = re.compile(r"[ \t]*[\[【][^\]】\n]{0,26}\Z")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|vs|etc|e\.g|i\.e|cf|no|nr|fig|sec|inc|ltd|corp|co|approx|ca|al|"
-    r"jr|sr|gen|dept|est|z\.b|bzw|d\.h|vol|pp?|art|max|min)|\b[A-Z])\.\Z",
+    r"jr|sr|gen|dept|est|z\.b|bzw|d\.h|vol|pp?|art|max|min)|(?<![°\d])(?<!\d )\b[A-Z])\.\Z",
     re.IGNORECASE,
 )
 _ITEM = re.compile(r"\s*(?:[-*•]\s+)?\(?(?:\d{1,3}|[a-zA-Z])[.)]\Z")
-_SOFT = re.compile(r"(?<![.!?:\n|])\n(?=[^\W\d_A-Z]|[(\"$€£\d])(?![-*•|#>\d]+[.)\s])")
+_SOFT = re.compile(
+    r"(?<![.!?:\n|])\n(?=[^\W\d_A-Z]|[(\"$€£\d])(?![-*•|#>\d]+[.)\s])(?![\w -]{1,30}: )"
+)
 
 
 def sentence_end(text: str, begin: int, *, final: bool) -> int:

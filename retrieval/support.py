@@ -6,17 +6,23 @@ order, and everything that is in doubt counts against support.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
+from retrieval.alignment import align
 from retrieval.injection import suspicious
 from retrieval.records import Hit
-from retrieval.statements import Statement, Term, read, statements_of
-from retrieval.words import EXCLUSIVE
+from retrieval.statements import Statement, read, statements_of
+from retrieval.stems import stems
+from retrieval.words import LIGHT
 
 SUPPORTED = 0.75
-"""Share of a sentence's words, misplaced ones counted twice, that its evidence must say."""
+"""Score from which a sentence is supported; what does not hold scores less."""
+_LIGHT = stems(LIGHT)
 _LEAST_TERMS = 2  # one word says nothing that could be checked
 _CANDIDATES = 4  # windows of a passage that are looked at closely
+_LONGEST_CHAIN = 4  # sentences that refer back, one after the other
+_SPOKEN_OF = 0.6  # share of a claim's words from which a passage speaks of the same
 
 
 class Verdict(NamedTuple):
@@ -58,42 +64,67 @@ def match(claim: Statement, hits: Sequence[Hit], about: frozenset[str] = frozens
         about: Keys that must be found too: what a pronoun of the claim stands for.
     """
     best = Match(-1, 0, 0, Verdict(0.0, "nothing about it"))
+    if claim.asks or len(claim.terms) + len(about) < _LEAST_TERMS:
+        return Match(-1, 0, 0, Verdict(0.0, "too little to check"))
+    keys = claim.keys | about
     for place, hit in enumerate(hits):
         context = context_of(hit)
-        for window in windows(claim.keys | about, hit.passage.text):
+        for window in windows(keys, hit.passage.text):
             verdict = weigh(claim, window, context, about)
             better = verdict.score > best.verdict.score
             if better or (verdict.contradicted and not best.verdict.score):
                 best = Match(place, window[0].start, window[-1].end, verdict)
+            if verdict.score == 1.0:
+                return best
     return best
 
 
 def context_of(hit: Hit) -> frozenset[str]:
     """Return the keys of a document's title and of the headings above a passage."""
-    return read(f"{hit.document.title}\n{hit.passage.heading}").keys
+    return _context(f"{hit.document.title}\n{hit.passage.heading}")
+
+
+@lru_cache(maxsize=1024)
+def _context(text: str) -> frozenset[str]:
+    return frozenset(term.key for term in read(text).terms if term.kind not in "nd")
+
+
+@lru_cache(maxsize=1024)
+def _evidence(text: str) -> tuple[tuple[Statement, ...], ...]:
+    """Return the windows of a passage: its sentences, and those that refer to one before."""
+    found: list[tuple[Statement, ...]] = []
+    chain: tuple[Statement, ...] = ()
+    for statement in statements_of(text):
+        if statement.asks or suspicious(statement.text):
+            chain = ()
+            continue
+        found.append((statement,))
+        if chain and statement.refers and len(chain) < _LONGEST_CHAIN:
+            chain = (*chain, statement)
+            found.append(chain)
+        else:
+            chain = (statement,)
+    return tuple(found)
 
 
 def windows(keys: frozenset[str], text: str) -> Iterable[tuple[Statement, ...]]:
-    """Return the sentences, alone and two by two, that share most keys."""
-    statements = statements_of(text)
-    shared = [
-        len(statement.keys & keys) if not suspicious(statement.text) else -99
-        for statement in statements
-    ]
-    ranked: list[tuple[int, tuple[Statement, ...]]] = []
-    for place, statement in enumerate(statements):
-        if shared[place] > 0:
-            ranked.append((shared[place] * 2, (statement,)))
-            if place + 1 < len(statements) and shared[place + 1] > 0:
-                both = (statement, statements[place + 1])
-                common = len((both[0].keys | both[1].keys) & keys)
-                ranked.append((common * 2 - 1, both))
-            if statement.refers and place and shared[place - 1] >= 0:
-                both = (statements[place - 1], statement)
-                common = len((both[0].keys | both[1].keys) & keys)
-                ranked.append((common * 2 - 1, both))
-    ranked.sort(key=lambda item: -item[0])
-    return [window for _, window in ranked[:_CANDIDATES]]
+    """Return the sentences that share most keys, alone or with the one that they refer to."""
+    ranked: list[tuple[int, int]] = []
+    evidence = _evidence(text)
+    for place, window in enumerate(evidence):
+        common = len(window[-1].keys & keys)
+        if common and len(window) > 1:
+            common = len(_said(window) & keys)
+        if common:
+            ranked.append((3 * len(window) - 4 * common, place))
+    ranked.sort()
+    return [evidence[place] for _, place in ranked[:_CANDIDATES]]
+
+
+def _said(window: Sequence[Statement]) -> frozenset[str]:
+    if len(window) == 1:
+        return window[0].keys
+    return frozenset().union(*[statement.keys for statement in window])
 
 
 def weigh(
@@ -103,131 +134,15 @@ def weigh(
     about: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Judge a claim by one window of evidence."""
-    if len(claim.terms) + len(about) < _LEAST_TERMS:
-        return Verdict(0.0, "too little to check")
-    evidence = _joined(window)
-    said = frozenset(term.key for term in evidence)
-    known = said | context
-    words = [term for term in claim.terms if term.kind not in "n"]
-    topical = sum(term.key in known for term in words) / max(len(words), 1)
-    against = _against(claim, window, evidence, said, known)
-    if against:
-        return Verdict(0.0, against, topical >= 0.6)
-    if not about <= known:
-        return Verdict(0.0, "about something else")
-    weight = sum(2.0 if term.kind == "n" else 1.0 for term in claim.terms)
-    missing = _misplaced(claim.terms, evidence, known)
-    return Verdict(max(0.0, 1.0 - missing / weight))
-
-
-def _joined(window: Sequence[Statement]) -> list[Term]:
-    """Return the terms of a window; clauses are numbered on."""
-    terms: list[Term] = []
-    for statement in window:
-        base = terms[-1].clause + 1 if terms else 0
-        terms += [term._replace(clause=term.clause + base) for term in statement.terms]
-    return terms
-
-
-def _against(
-    claim: Statement,
-    window: Sequence[Statement],
-    evidence: Sequence[Term],
-    said: frozenset[str],
-    known: frozenset[str],
-) -> str:
-    """Return what speaks against a claim, or nothing."""
-    for term in claim.terms:
-        if term.kind == "n" and not _has_number(term, evidence):
-            return f"the number {term.key}"
-        if term.kind in "Nc" and term.key not in known:
-            return f"the name {term.key}"
-    for group in EXCLUSIVE:
-        mine, theirs = claim.keys & group, said & group
-        if theirs and mine - theirs:
-            return f"not {next(iter(mine - theirs))}"
-    if any(statement.hedged for statement in window) and not claim.hedged:
-        return "a condition or another time"
-    if _denials(claim, window):
-        return "a denial"
-    if _better_elsewhere(claim, evidence):
-        return "the number belongs to something else"
-    return ""
-
-
-def _has_number(number: Term, evidence: Sequence[Term]) -> bool:
-    return any(
-        term.kind == "n"
-        and term.key == number.key
-        and (not term.unit or not number.unit or term.unit == number.unit)
-        for term in evidence
-    )
-
-
-def _denials(claim: Statement, window: Sequence[Statement]) -> bool:
-    """Tell whether one of the two denies what the other says."""
-    used = [statement for statement in window if statement.keys & claim.keys]
-    theirs = 0
-    for statement in used:
-        for clause in statement.denied:
-            keys = {term.key for term in statement.terms if term.clause == clause}
-            others = {term.key for term in statement.terms if term.clause != clause}
-            if not keys or keys & claim.keys - others:
-                theirs += 1
-    return len(claim.denied) % 2 != theirs % 2
-
-
-def _better_elsewhere(claim: Statement, evidence: Sequence[Term]) -> bool:
-    """Tell whether another clause with a number of its own fits the claim better than its own."""
-    for number in claim.terms:
-        if number.kind != "n":
-            continue
-        own = {term.clause for term in evidence if term.key == number.key}
-        rivals = {
-            term.clause
-            for term in evidence
-            if term.kind == "n" and term.key not in claim.keys and term.clause not in own
-        }
-        fit = max((_fit(claim, evidence, clause) for clause in own), default=0.0)
-        if any(_fit(claim, evidence, clause) > fit for clause in rivals):
-            return True
-    return False
-
-
-def _fit(claim: Statement, evidence: Sequence[Term], clause: int) -> float:
-    keys = {term.key for term in evidence if term.clause == clause and term.kind != "n"}
-    return len(keys & claim.keys) / len(keys) if keys else 0.0
-
-
-def _misplaced(claim: Sequence[Term], evidence: Sequence[Term], known: frozenset[str]) -> float:
-    """Return how much of a claim its evidence does not say, or says in another order."""
-    common = _common([term.key for term in claim], [term.key for term in evidence])
-    missing = 0.0
-    for place, term in enumerate(claim):
-        if term.key not in known:
-            missing += 2.0 if term.kind in "nN" else 1.0
-        elif place not in common and term.key in {other.key for other in evidence}:
-            missing += 0.25
-    return missing
-
-
-def _common(claim: Sequence[str], evidence: Sequence[str]) -> set[int]:
-    """Return the places of a longest common subsequence in the claim."""
-    rows = [[0] * (len(evidence) + 1)]
-    for key in claim:
-        above = rows[-1]
-        row = [0]
-        for column, other in enumerate(evidence):
-            row.append(above[column] + 1 if key == other else max(row[column], above[column + 1]))
-        rows.append(row)
-    places: set[int] = set()
-    row_place, column = len(claim), len(evidence)
-    while row_place and column:
-        if claim[row_place - 1] == evidence[column - 1]:
-            places.add(row_place - 1)
-            row_place, column = row_place - 1, column - 1
-        elif rows[row_place - 1][column] >= rows[row_place][column - 1]:
-            row_place -= 1
-        else:
-            column -= 1
-    return places
+    said = context | _said(window)
+    keys = claim.keys | about
+    missing = keys - said - _LIGHT
+    share = 1.0 - len(missing) / len(keys)
+    if share < _SPOKEN_OF and missing:  # spares the closer look at most windows
+        return Verdict(share * SUPPORTED * 0.9, f"nothing about {min(missing)}")
+    aligned = align(claim, window, context, about)
+    if aligned.holds:
+        return Verdict(aligned.found)
+    if aligned.conflict:
+        return Verdict(0.0, aligned.why, share >= _SPOKEN_OF)
+    return Verdict(aligned.found * SUPPORTED * 0.9, aligned.why)

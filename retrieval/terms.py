@@ -5,19 +5,21 @@ from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
+from retrieval.stems import stem
 from retrieval.words import (
     BOUNDS_AFTER,
     BOUNDS_BEFORE,
     BREAKS,
+    CONTRAST,
     CURRENCIES,
     DENY,
+    DIRECTIONS,
     HEDGE,
-    IRREGULAR,
+    JOINS,
     MONTHS,
     NUMBERS,
     OPPOSITES,
     PRONOUNS,
-    SAME,
     SCALES,
     STOP,
     UNITS,
@@ -32,11 +34,10 @@ _TOKEN = re.compile(
     r"|(?P<cjk>[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])"
     r"|(?P<name>\w*[\d_]\w*(?:[.-]\w+)*|[^\W\d_]{2,}(?:\.[^\W\d_]{2,})+|[^\W\d_]+-\d\w*)"
     r"|(?P<word>[^\W\d_]+(?:['\u2019][^\W\d_]+)?)"
-    r"|(?P<sign>[$€£¥%])|(?P<break>[;:()\u2014|\n]|,(?!\s*\d{4}\b))"
+    r"|(?P<sign>[$€£¥%])|(?P<break>[;:()\u2014|]|,(?!\s*\d{4}\b)|[.!?](?=\s))"
 )
 _PASSIVE = re.compile(r"\b(?:is|are|was|were|be|been|being)\b[^.;]{1,60}\bby\b", re.IGNORECASE)
 _THOUSANDS = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_VOWEL = re.compile(r"[aeiouy]")
 _SUBJECT = 4  # words from the start within which a pronoun is the subject
 
 
@@ -50,6 +51,7 @@ class Term(NamedTuple):
         clause: Which clause it stands in.
         unit: A number's unit, where it has one that is known.
         bound: `<` or `>` where the number is a limit ("at least", "up to").
+        role: The preposition just before it, where it decides who does what to whom.
     """
 
     key: str
@@ -57,6 +59,7 @@ class Term(NamedTuple):
     clause: int
     unit: str = ""
     bound: str = ""
+    role: str = ""
 
     @property
     def valued(self) -> bool:
@@ -70,7 +73,8 @@ class Terms(NamedTuple):
     Attributes:
         terms: What counts, in order; of a date the day first.
         keys: Their keys.
-        denials: How often each clause denies, by clause.
+        denied: The clauses that have an odd number of denials.
+        contrasted: The clauses about what is not so ("instead of").
         hedges: Words of conditions and other times ("unless", "previously").
         refers: Whether its subject is a pronoun.
         passive: Whether it tells by whom something is done.
@@ -78,38 +82,11 @@ class Terms(NamedTuple):
 
     terms: tuple[Term, ...]
     keys: frozenset[str]
-    denials: dict[int, int]
+    denied: frozenset[int]
+    contrasted: frozenset[int]
     hedges: frozenset[str]
     refers: bool
     passive: bool
-
-
-@lru_cache(maxsize=8192)
-def stem(word: str) -> str:
-    """Return what the forms of an English word have in common, roughly."""
-    word = word.lower().replace("\u2019", "'")
-    word = word.removesuffix("'s").removesuffix("'")
-    word = IRREGULAR.get(word, word)
-    if len(word) > 3:
-        if word.endswith("ies") and len(word) > 4:
-            word = word[:-3] + "y"
-        elif word.endswith(("sses", "xes", "ches", "shes")):
-            word = word[:-2]
-        elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
-            word = word[:-1]
-        for ending in ("ing", "ed", "ly"):
-            rest = word.removesuffix(ending)
-            if rest != word and len(rest) >= 3 and _VOWEL.search(rest):
-                doubled = len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "lsz"
-                word = rest[:-1] if doubled else rest
-                break
-        if len(word) > 3:
-            word = word.removesuffix("e")
-        if word.endswith("y") and len(word) > 3 and word[-2] not in "aeiou":
-            word = word[:-1] + "i"
-        if word.endswith("ll"):
-            word = word[:-1]
-    return SAME.get(word, word)
 
 
 def number_key(digits: str, scale: float = 1.0) -> str:
@@ -130,11 +107,12 @@ def terms_of(text: str) -> Terms:
     reader = _Reader()
     for found in _TOKEN.finditer(text):
         reader.take(found)
-    terms = tuple(reader.terms)
+    terms = reader.joined()
     return Terms(
         terms,
         frozenset([term.key for term in terms]),
-        {clause: count for clause, count in reader.denials.items() if count % 2},
+        frozenset(clause for clause, count in reader.denials.items() if count % 2),
+        frozenset(reader.contrasted),
         frozenset(reader.hedges),
         reader.refers,
         "by" in text and _PASSIVE.search(text) is not None,
@@ -148,10 +126,13 @@ class _Reader:
         self.terms: list[Term] = []
         self.denials: Counter[int] = Counter()
         self.hedges: set[str] = set()
+        self.contrasted: set[int] = set()
         self.refers = False
+        self._joins: set[int] = set()  # clauses that a comma or "and" began
         self._clause = 0
         self._words = 0
         self._last = ("", "")  # the two tokens before, in lower case
+        self._between = False  # whether the next "and" joins two values
         self._unit = ""  # of a sign or a currency before its number
 
     def take(self, found: re.Match[str]) -> None:
@@ -178,7 +159,7 @@ class _Reader:
                 self._unit = UNITS.get(found.group(), "")
             return
         elif kind == "break":
-            self._break()
+            self._break(found.group())
         else:
             self._add(found.group().lower().rstrip("."), "c")
         self._shift("#" if kind in ("number", "suffix", "time", "date") else kind)
@@ -196,15 +177,16 @@ class _Reader:
             self._measure(lower)
             self._shift("#" if lower in SCALES else lower)
             return
-        if lower in BREAKS:
-            self._break()
-        if lower in HEDGE:
+        if lower in BREAKS and not self._between:
+            self._break(lower)
+        self._between = lower in _BETWEEN or (self._between and lower not in BREAKS)
+        if lower in HEDGE and not (lower in _UNTIL and self.terms):
             self.hedges.add(lower)
         if lower in DENY or lower.endswith("n't"):
             self.denials[self._clause] += 1
         elif lower in OPPOSITES:
             self.denials[self._clause] += 1
-            self._add(OPPOSITES[lower], "w")
+            self._add(stem(OPPOSITES[lower]), "w")
         elif lower in NUMBERS:
             self._add(str(NUMBERS[lower]), "n")
             self._shift("#")
@@ -217,18 +199,27 @@ class _Reader:
             self.terms[-1] = self.terms[-1]._replace(bound=BOUNDS_AFTER[lower])
         elif lower in CURRENCIES:
             self._unit = UNITS[lower]
-        elif not (lower == "longer" and self._last[1] == "no") and lower not in STOP:
+        elif not (lower == "longer" and self._last[1] == "no") and lower not in _SILENT:
             named = token[0].isupper() and (self._words > 1 or not token[1:].islower())
+            if named and self._words == 2 and len(self.terms) == 1 and self._last[1][:1] != "#":
+                self.terms[0] = self.terms[0]._replace(kind="N")  # "Ada Wren was": both are names
             self._add(stem(token), "N" if named and len(token) > 1 else "w")
         self._shift(lower)
 
     def _number(self, digits: str, suffix: str) -> None:
         lower = suffix.lower()
         bound = BOUNDS_BEFORE.get(" ".join(self._last), BOUNDS_BEFORE.get(self._last[1], ""))
-        if suffix and lower not in SCALES | UNITS and lower not in ("am", "pm", *_ORDINALS):
+        if (
+            suffix
+            and lower not in SCALES
+            and lower not in UNITS
+            and lower not in ("am", "pm", *_ORDINALS)
+        ):
             self._add(f"{digits}{lower}", "c")
             return
-        self.terms.append(Term(number_key(digits), "n", self._clause, self._unit, bound))
+        self.terms.append(
+            Term(number_key(digits), "n", self._clause, self._unit, bound, self._role())
+        )
         self._unit = ""
         self._order_date()
         if suffix and lower not in _ORDINALS:
@@ -270,14 +261,44 @@ class _Reader:
         bound = ""
         if kind == "n":
             bound = BOUNDS_BEFORE.get(" ".join(self._last), BOUNDS_BEFORE.get(self._last[1], ""))
-        self.terms.append(Term(key, kind, self._clause, "", bound))
+        self.terms.append(Term(key, kind, self._clause, "", bound, self._role()))
 
-    def _break(self) -> None:
+    def _role(self) -> str:
+        """Return the preposition of what comes now, an article between them or not."""
+        before = self._last[0] if self._last[1] in _ARTICLES else self._last[1]
+        return before if before in DIRECTIONS else ""
+
+    def _break(self, sign: str) -> None:
         if self.terms and self.terms[-1].clause == self._clause:
             self._clause += 1
+            if sign in JOINS:
+                self._joins.add(self._clause)
+        elif sign not in JOINS:
+            self._joins.discard(self._clause)
+        if sign in CONTRAST:
+            self.contrasted.add(self._clause)
+
+    def joined(self) -> tuple[Term, ...]:
+        """Return the terms; a clause of one word that "and" began belongs to the one before."""
+        sizes = Counter([term.clause for term in self.terms])
+        single = {
+            clause
+            for clause in self._joins
+            if sizes[clause] == 1 and not self.denials[clause] and clause not in self.contrasted
+        }
+        if not single:
+            return tuple(self.terms)
+        place: dict[int, int] = {}
+        for clause in sizes:
+            place[clause] = place.get(clause - 1, clause) if clause in single else clause
+        return tuple([term._replace(clause=place[term.clause]) for term in self.terms])
 
     def _shift(self, token: str) -> None:
         self._last = (self._last[1], token)
 
 
 _ORDINALS = ("st", "nd", "rd", "th")
+_BETWEEN = frozenset(("between", "zwischen"))
+_UNTIL = frozenset(("until", "till"))  # another time only where a sentence begins with it
+_SILENT = STOP | CONTRAST
+_ARTICLES = frozenset(("the", "a", "an", "its", "der", "die", "das", "den", "dem"))

@@ -1,6 +1,6 @@
 """English as data: what words mean the same, exclude one another, deny, or say nothing.
 
-Lists, not judgement: `retrieval.statements` reads sentences with them. Other languages have their
+Lists, not judgement: `retrieval.terms` reads sentences with them. Other languages have their
 words compared as they stand.
 """
 
@@ -40,10 +40,31 @@ DENY = _set(
 HEDGE = _set(
     "previously formerly originally until till unless except planned proposed expected rumored "
     "rumoured deprecated hypothetical maybe perhaps possibly allegedly reportedly "
-    "if outdated obsolete retired discontinued"
+    "if outdated obsolete retired discontinued respectively"
 )
+"""Words of a condition or another time: what the sentence says does not hold as it stands."""
 
-BREAKS = _set("and but while whereas or although though however because unless if")
+CONTRAST = _set("unlike instead rather besides")
+"""Words that begin a clause about what is not so."""
+
+MAYBE = _set("if maybe perhaps possibly may expected")
+"""Words that make a claim weaker than its evidence, which is no contradiction."""
+
+BREAKS = (
+    _set("and but while whereas or although though however because unless if und oder aber")
+    | CONTRAST
+)
+JOINS = _set("and or und oder ,")
+"""Breaks that may also join two words of one clause ("Linux and macOS")."""
+
+DIRECTIONS = _set("to from by into than after before against with without since until")
+"""Prepositions that decide who does what to whom."""
+
+LIGHT = _set(
+    "total overall call follow describe refer general generally usual usually typical typically "
+    "simply take create work provide offer record indeed additional"
+)
+"""Words that a claim may have and its evidence lack: they add nothing."""
 
 PRONOUNS = _set("it its he she they his her their")
 
@@ -54,7 +75,10 @@ CURRENCIES = _set("usd eur gbp jpy chf")
 BOUNDS_BEFORE = {
     "at least": ">", "at most": "<", "up to": "<", "more than": ">", "less than": "<", "over": ">",
     "under": "<", "above": ">", "below": "<", "fewer than": "<", "older than": ">",
-    "newer than": "<", "no more": "<", "minimum of": ">", "maximum of": "<",
+    "newer than": "<", "minimum of": ">", "maximum of": "<", "longer than": ">",
+    "larger than": ">", "bigger than": ">", "greater than": ">", "higher than": ">",
+    "heavier than": ">", "later than": ">", "shorter than": "<", "smaller than": "<",
+    "lower than": "<", "lighter than": "<", "earlier than": "<", "younger than": "<",
 }  # fmt: skip
 """What stands before a number that is a limit."""
 
@@ -65,29 +89,31 @@ BOUNDS_AFTER = {
 """What stands after it, behind "or"."""
 
 OPPOSITES = {
-    "unavailable": "available", "unsupported": "support", "unable": "able", "disabled": "enabl",
-    "disable": "enabl", "disables": "enabl", "disallowed": "allow", "impossible": "possibl",
-    "invalid": "valid", "inactive": "activ", "unencrypted": "encrypt", "unlimited": "limit",
-    "incompatible": "compatibl", "forbidden": "allow", "prohibited": "allow", "forbids": "allow",
-    "prohibits": "allow", "banned": "allow", "excluded": "includ", "excludes": "includ",
-    "excluding": "includ", "closed": "open", "unsafe": "safe", "illegal": "legal",
-    "insecure": "secur", "unpaid": "paid", "offline": "onlin", "optional": "requir",
-    "nonrefundable": "refundabl", "ineligible": "eligibl", "rejected": "accept",
+    "unavailable": "available", "unsupported": "support", "unable": "able", "disabled": "enable",
+    "disable": "enable", "disables": "enable", "disallowed": "allow", "impossible": "possible",
+    "invalid": "valid", "inactive": "active", "unencrypted": "encrypt", "unlimited": "limit",
+    "incompatible": "compatible", "forbidden": "allow", "prohibited": "allow", "forbids": "allow",
+    "prohibits": "allow", "banned": "allow", "excluded": "include", "excludes": "include",
+    "excluding": "include", "closed": "open", "unsafe": "safe", "illegal": "legal",
+    "insecure": "secure", "unpaid": "pay", "offline": "online", "optional": "require",
+    "nonrefundable": "refundable", "ineligible": "eligible", "rejected": "accept",
     "rejects": "accept", "refuses": "accept", "refused": "accept", "denied": "allow",
     "denies": "allow", "fails": "succeed", "failed": "succeed",
 }  # fmt: skip
-"""Words that deny another one, with that one's stem."""
+"""Words that deny another one."""
 
-_SAME = (
-    "cost price pric fee charg pay paid", "start begin commenc", "end finish",
-    "buy purchas", "phone telephon", "max maximum", "min minimum", "allow permit",
-    "need requir", "employee staff", "big larg", "fast quick rapid", "job position",
-    "run operat", "locat situat", "creat mak made", "found establish", "call nam",
-    "support help", "contain includ", "lead head manag", "headquart hq", "us use utiliz util",
-    "say said", "modifi chang alter", "delet remov", "choos select pick", "show display",
+SAME = tuple(
+    _list(group)
+    for group in (
+        "cost price fee charge pay", "start begin commence", "end finish", "buy purchase",
+        "phone telephone", "max maximum", "min minimum", "allow permit", "require need",
+        "employee staff", "big large", "fast quick rapid", "job position", "run operate",
+        "locate situate", "create make", "call name", "support help", "include contain",
+        "lead head manage", "headquarter hq", "use utilize utilise", "change modify alter",
+        "delete remove", "choose select pick", "show display",
+    )
 )  # fmt: skip
-SAME = {word: group.split()[0] for group in _SAME for word in group.split()}
-"""Stems that stand for one another, with the one that stands for all."""
+"""Words that stand for one another; the first stands for all."""
 
 IRREGULAR = {
     "began": "begin", "begun": "begin", "bought": "buy", "sold": "sell", "built": "build",
@@ -103,30 +129,29 @@ IRREGULAR = {
 }  # fmt: skip
 
 EXCLUSIVE = tuple(
-    frozenset(group.split())
+    _set(group)
     for group in (
-        "second minut hour day week month quarter year",
-        "monday tuesday wednesday thursday friday saturday sunday",
-        "january february march april june july august september october november december",
-        "usd eur gbp jpy chf", "kb mb gb tb pb", "mm cm km mil",
-        "north south east west northern southern eastern western",
-        "red green blu yellow black whit orang purpl",
-        "min max", "least most", "befor after", "abov below", "mor less few", "first last",
-        "increas decreas", "rise fall", "open clos", "start end", "buy sell",
-        "inbound outbound", "public privat", "free cost", "upper lower", "left right",
-        "tcp udp", "http https", "celsiu fahrenheit", "am pm", "old new", "enabl disabl",
+        "second minute hour day week month quarter year",
+        "kilobyte megabyte gigabyte terabyte petabyte", "mm cm km mile",
+        "north south east west", "northern southern eastern western",
+        "red green blue yellow black white orange purple",
+        "minimum maximum", "least most", "before after", "above below", "more less few",
+        "first last", "increase decrease", "rise fall", "open close", "start end", "buy sell",
+        "inbound outbound", "public private", "free cost", "upper lower", "left right",
+        "tcp udp", "http https", "celsius fahrenheit", "old new", "enable disable",
         "daily weekly monthly yearly annual", "front rear", "summer winter spring autumn",
-        "newer older", "over under", "with without", "free cost",
+        "newer older", "over under", "with without",
     )
 )  # fmt: skip
-"""Stems of which one excludes the others: a sentence with another one says something else."""
+"""Words of which one excludes the others: a sentence with another one says something else."""
 
 NUMBERS = {
     word: number
     for number, word in enumerate(
-        _list("zero one two three four five six seven eight nine ten eleven twelve "
-                "thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen twenty")
+        _list(
+            "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+            "fifteen sixteen seventeen eighteen nineteen twenty"
+        )
     )
     if word != "one"
 } | {
