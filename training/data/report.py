@@ -58,7 +58,10 @@ def _pictures(checked: Checked) -> list[tuple[str, str]]:
         ("Findings by check", plots.by_check(by_check)),
         ("Token lengths", plots.token_lengths(checked.tokens, checked.options.max_length)),
         ("Labels", plots.bars(checked.labels, "label")),
-        ("Languages", plots.bars(checked.languages, "language")),
+        (
+            "Languages of the rows that are long enough to tell",
+            plots.bars(checked.languages, "language"),
+        ),
         ("Contributors", plots.bars(checked.contributors, "contributor") if several else ""),
     ]
     return [(title, picture) for title, picture in drawn if picture]
