@@ -26,10 +26,10 @@ STOP = _set(
     "currently now today well really actually exactly respectively only yes sure okay same "
     "approximately about roughly around long many much located out up more less least most over "
     "under above below "
-    "der die das ein eine einer eines und oder ist sind war waren wird werden von zu mit auf "
+    "der das ein eine einer eines und oder ist sind waren wird werden von zu mit auf "
     "für im am dem den des es sie er wir ihr auch "
     "le la les un une des et ou est sont de du au aux dans pour avec sur il elle ils "
-    "el los las una y o es son del en con por para que"
+    "el los las una y o es del en con por que"
 )
 
 DENY = _set(
