@@ -32,6 +32,7 @@ app = typer.Typer(help="Documents in vector stores.", no_args_is_help=True)
 _T = TypeVar("_T")
 _SEARCH_S = 30.0
 _STATS_S = 60.0
+_ASK_S = 5.0
 _MODES = ("hybrid", "dense", "lexical")
 _Store = Annotated[str, typer.Option(help="The vector store, by name or id.")]
 _Key = Annotated[
@@ -58,7 +59,7 @@ def add(
         _end("There is no file of a kind that can be read.")
 
     async def work(index: Opened) -> tuple[str, list[Outcome]]:
-        await index.client.info()
+        await index.client.info(deadline_s=_ASK_S)
         chosen = index.store(store, key, create=True)
         filing = Filing(index.database, index.uploads, index.client, chosen)
         with progress(len(found), quiet=as_json) as show:
@@ -91,7 +92,7 @@ def remove(
         _end("Name what to remove, or `--all` to delete the vector store.")
 
     async def work(index: Opened) -> dict[str, Any]:
-        await index.client.info()
+        await index.client.info(deadline_s=_ASK_S)
         chosen = index.store(store, key)
         if not yes:
             named = "all of it" if everything else ", ".join(what or ())
@@ -145,7 +146,7 @@ def search(
     wanted = _filter(filters or ())
 
     async def work(index: Opened) -> Found:
-        await index.client.info()
+        await index.client.info(deadline_s=_ASK_S)
         ids = tuple(index.store(each, key).id for each in store)
         asked = Search(
             query=query,
@@ -176,7 +177,7 @@ def stats(
     """Show the vector stores and what they hold."""
 
     async def work(index: Opened) -> list[dict[str, Any]]:
-        await index.client.info()
+        await index.client.info(deadline_s=_ASK_S)
         chosen = index.stores() if store is None else [index.store(store, key)]
         only = chosen[0].id if store is not None else None
         held = {each.name: each for each in await index.client.stats(only, deadline_s=_STATS_S)}
@@ -208,7 +209,7 @@ def compact(
     """Fold what was added and removed into a new generation; searches and writes go on."""
 
     async def work(index: Opened) -> list[dict[str, Any]]:
-        await index.client.info()
+        await index.client.info(deadline_s=_ASK_S)
         chosen = index.stores() if store is None else [index.store(store, key)]
         there = {each.name for each in await index.client.stats(deadline_s=_STATS_S)}
         done = []

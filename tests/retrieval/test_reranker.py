@@ -6,6 +6,7 @@ import pytest
 
 from retrieval.records import Document, Hit, Passage
 from retrieval.reranker import CrossEncoderReranker
+from tests.retrieval.serving import entry, search, service
 
 pytestmark = pytest.mark.slow
 
@@ -28,6 +29,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     transformers.BertForSequenceClassification(config).save_pretrained(path)
     transformers.BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
     return path
+
+
+async def test_the_service_orders_the_best_hits_with_it(folder: Path, tmp_path: Path) -> None:
+    reranker = CrossEncoderReranker(folder)
+    async with service(tmp_path, reranker=reranker) as client:
+        texts = ["cats", "the fee is low", "low low low", "the fee", "cats is the fee"]
+        await client.add_entries("facts", [entry(text, text) for text in texts])
+        plain = await search(client, "fee", rerank=False)
+        found = await search(client, "fee", limit=3)
+        expected = reranker.order("fee", plain.hits)[:3]
+        assert [hit.document.id for hit in found.hits] == [hit.document.id for hit in expected]
+        assert [hit.score for hit in found.hits] == pytest.approx([hit.score for hit in expected])
+        assert (await client.info())["counters"]["reranked_searches"] == 1
 
 
 def test_hits_are_ordered_by_the_cross_encoder(folder: Path) -> None:

@@ -156,6 +156,7 @@ async def test_another_embedders_collection_is_named_and_the_others_are_served(
         assert await documents(client, "apples", "old") == {"a"}
 
 
+@pytest.mark.slow
 async def test_a_corrupt_file_costs_no_document_and_is_counted(tmp_path: Path) -> None:
     async with service(tmp_path) as client:
         for name in ("a", "b"):
@@ -172,6 +173,7 @@ async def test_a_corrupt_file_costs_no_document_and_is_counted(tmp_path: Path) -
         assert await documents(client, "apples") == {"a", "b"}
 
 
+@pytest.mark.slow
 async def test_a_lost_collection_is_named_and_counted_once(tmp_path: Path) -> None:
     async with service(tmp_path) as client:
         for name in ("a", "b", "c"):

@@ -155,6 +155,7 @@ async def test_files_outside_the_folder_are_refused(
     assert await client.stats() == ()
 
 
+@pytest.mark.slow
 async def test_a_call_that_is_given_up_stops_adding(
     client: RetrievalClient, tmp_path: Path
 ) -> None:
