@@ -5,7 +5,7 @@ than the answer. What is compared are words, numbers with their units, names, de
 order, and everything that is in doubt counts against support.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -67,13 +67,17 @@ def match(claim: Statement, hits: Sequence[Hit], about: frozenset[str] = frozens
     if claim.asks or len(claim.terms) + len(about) < _LEAST_TERMS:
         return Match(-1, 0, 0, Verdict(0.0, "too little to check"))
     keys = claim.keys | about
+    wanted = keys - _LIGHT
     for place, hit in enumerate(hits):
         context = context_of(hit)
-        for window in windows(keys, hit.passage.text):
+        for rank, window in enumerate(windows(keys, hit.passage.text)):
+            if rank and not wanted - window.keys <= context:
+                continue  # it cannot support the claim, and the first one tells what speaks against
             verdict = weigh(claim, window, context, about)
             better = verdict.score > best.verdict.score
             if better or (verdict.contradicted and not best.verdict.score):
-                best = Match(place, window[0].start, window[-1].end, verdict)
+                first, last = window.statements[0], window.statements[-1]
+                best = Match(place, first.start, last.end, verdict)
             if verdict.score == 1.0:
                 return best
     return best
@@ -89,58 +93,80 @@ def _context(text: str) -> frozenset[str]:
     return frozenset(term.key for term in read(text).terms if term.kind not in "nd")
 
 
+def keys_of(hit: Hit) -> Collection[str]:
+    """Return what the evidence of a hit speaks of."""
+    return _windows(hit.passage.text).places.keys() | context_of(hit)
+
+
+class Window(NamedTuple):
+    """A sentence of a passage, behind those that it refers to.
+
+    Attributes:
+        statements: The sentences.
+        keys: What they speak of.
+    """
+
+    statements: tuple[Statement, ...]
+    keys: frozenset[str]
+
+
+class _Windows(NamedTuple):
+    """The windows of a passage, and in which of them a key stands."""
+
+    windows: tuple[Window, ...]
+    places: dict[str, list[int]]
+
+
 @lru_cache(maxsize=1024)
-def _evidence(text: str) -> tuple[tuple[Statement, ...], ...]:
-    """Return the windows of a passage: its sentences, and those that refer to one before."""
-    found: list[tuple[Statement, ...]] = []
+def _windows(text: str) -> _Windows:
+    found: list[Window] = []
     chain: tuple[Statement, ...] = ()
     for statement in statements_of(text):
         if statement.asks or suspicious(statement.text):
             chain = ()
             continue
-        found.append((statement,))
+        found.append(Window((statement,), statement.keys))
         if chain and statement.refers and len(chain) < _LONGEST_CHAIN:
             chain = (*chain, statement)
-            found.append(chain)
+            found.append(Window(chain, frozenset().union(*[other.keys for other in chain])))
         else:
             chain = (statement,)
-    return tuple(found)
+    places: dict[str, list[int]] = {}
+    for place, window in enumerate(found):
+        for key in window.keys:
+            places.setdefault(key, []).append(place)
+    return _Windows(tuple(found), places)
 
 
-def windows(keys: frozenset[str], text: str) -> Iterable[tuple[Statement, ...]]:
-    """Return the sentences that share most keys, alone or with the one that they refer to."""
-    ranked: list[tuple[int, int]] = []
-    evidence = _evidence(text)
-    for place, window in enumerate(evidence):
-        common = len(window[-1].keys & keys)
-        if common and len(window) > 1:
-            common = len(_said(window) & keys)
-        if common:
-            ranked.append((3 * len(window) - 4 * common, place))
-    ranked.sort()
-    return [evidence[place] for _, place in ranked[:_CANDIDATES]]
-
-
-def _said(window: Sequence[Statement]) -> frozenset[str]:
-    if len(window) == 1:
-        return window[0].keys
-    return frozenset().union(*[statement.keys for statement in window])
+def windows(keys: frozenset[str], text: str) -> list[Window]:
+    """Return the few windows of a passage that share most keys, best first."""
+    everything, places = _windows(text)
+    common: dict[int, int] = {}
+    for key in keys:
+        for place in places.get(key, ()):
+            common[place] = common.get(place, 0) + 1
+    if len(common) <= 1:
+        return [everything[place] for place in common]
+    ranked = sorted(
+        (3 * len(everything[place].statements) - 4 * count, place)
+        for place, count in common.items()
+    )
+    return [everything[place] for _, place in ranked[:_CANDIDATES]]
 
 
 def weigh(
     claim: Statement,
-    window: Sequence[Statement],
+    window: Window,
     context: frozenset[str],
     about: frozenset[str] = frozenset(),
 ) -> Verdict:
     """Judge a claim by one window of evidence."""
-    said = context | _said(window)
     keys = claim.keys | about
-    missing = keys - said - _LIGHT
+    missing = keys - window.keys - context - _LIGHT
     share = 1.0 - len(missing) / len(keys)
     if share < _SPOKEN_OF and missing:  # spares the closer look at most windows
         return Verdict(share * SUPPORTED * 0.9, f"nothing about {min(missing)}")
-    aligned = align(claim, window, context, about)
+    aligned = align(claim, window.statements, context, about)
     if aligned.holds:
         return Verdict(aligned.found)
     if aligned.conflict:
