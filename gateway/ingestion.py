@@ -131,13 +131,8 @@ class Ingestion:
         """Claim a file; None: there is none, or the store or the service is away."""
         if time.monotonic() < self._rests_until:
             return None
-        token = secrets.token_hex(8)
-
-        def claim() -> VectorStoreFile | None:
-            return self._indexing.claim(token) if self._indexing.waiting() else None
-
         try:
-            return await asyncio.to_thread(claim)
+            return await asyncio.to_thread(self._indexing.claim, secrets.token_hex(8))
         except StoreError as error:
             _log.warning("files of vector stores cannot be read: %s", error)
             return None

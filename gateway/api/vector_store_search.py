@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from gateway.api.access import principal_of
@@ -27,6 +27,7 @@ _MAX_FILTERS = 100
 _COMPARISONS = ("eq", "ne", "gt", "gte", "lt", "lte", "in", "nin")
 _MAX_QUERIES = 8
 _MAX_QUERY = 8192
+_TEXT = {"type": "string", "minLength": 1, "maxLength": _MAX_QUERY}
 
 
 def _queries(given: Any) -> list[str]:
@@ -59,7 +60,13 @@ class SearchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    query: Annotated[str | list[str], PlainValidator(_queries)]
+    query: Annotated[
+        list[str],
+        PlainValidator(_queries),
+        WithJsonSchema(
+            {"anyOf": [_TEXT, {"type": "array", "maxItems": _MAX_QUERIES, "items": _TEXT}]}
+        ),
+    ]
     filters: dict[str, Any] | None = Field(
         None, description="A comparison {type, key, value} or a compound {type, filters}."
     )
@@ -84,7 +91,7 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
         wanted = None if body.filters is None else read_filter(body.filters)
         ranking = body.ranking_options or RankingOptions()
         store = await asyncio.to_thread(lambda: access.usable(access.seen(id, principal)))
-        queries = list(body.query)
+        queries = body.query
         hits = await indexed.search(
             [
                 Search(

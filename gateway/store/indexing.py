@@ -1,5 +1,6 @@
 """Claims on files of vector stores, for the workers that index them; see `vector_store_files`."""
 
+import random
 import time
 from typing import Any
 
@@ -16,6 +17,8 @@ from gateway.store.vector_stores import living
 
 # A claim that was not renewed for so long is up for others.
 LEASE_S = 20.0
+_TRIES = 4
+_MAX_KEYS = 1000
 
 
 class ClaimLost(Exception):
@@ -34,40 +37,43 @@ class Indexing:
         self._database = database
         self._lease_s = lease_s
 
-    def waiting(self) -> bool:
-        """Return whether there is something to claim; it locks nothing."""
-        with self._database.begin() as connection:
-            query = sa.select(files_table.c.seq).where(_free()).limit(1)
-            return connection.execute(query).first() is not None
-
     def claim(self, token: str) -> VectorStoreFile | None:
-        """Take the oldest file that nobody works on, or whose worker is silent; None: none is left.
+        """Take a file that nobody works on, or whose worker is silent; None: none is left.
+
+        It is the oldest of a key that is drawn by chance, so that a key with one file does not wait
+        for all files of another. Where there is nothing to take, nothing is locked.
 
         Args:
             token: Names the claim; a new one for each.
         """
-        free = _free()
-        oldest = (
-            sa.select(files_table.c.seq)
-            .where(free)
-            .order_by(files_table.c.created_at, files_table.c.seq)
-            .limit(1)
-            .with_for_update(skip_locked=True)  # left out by SQLite, which has one writer
-            .scalar_subquery()
-        )
-        update = (
-            files_table.update()
-            .where(files_table.c.seq == oldest, free)
-            .values(
-                claim=token,
-                claimed_until=time.time() + self._lease_s,
-                attempts=files_table.c.attempts + 1,
-            )
-            .returning(*files_table.c)
+        while oldest := self._oldest():
+            for seq in random.sample(oldest, min(len(oldest), _TRIES)):
+                update = (
+                    files_table.update()
+                    .where(files_table.c.seq == seq, _free())
+                    .values(
+                        claim=token,
+                        claimed_until=time.time() + self._lease_s,
+                        attempts=files_table.c.attempts + 1,
+                    )
+                    .returning(*files_table.c)
+                )
+                with self._database.begin() as connection:
+                    row = connection.execute(update).first()
+                if row is not None:
+                    return VectorStoreFile(**row._mapping)
+        return None
+
+    def _oldest(self) -> list[int]:
+        """Return the number of the oldest free file of each key."""
+        query = (
+            sa.select(sa.func.min(files_table.c.seq))
+            .where(_free())
+            .group_by(files_table.c.key_prefix)
+            .limit(_MAX_KEYS)
         )
         with self._database.begin() as connection:
-            row = connection.execute(update).first()
-        return None if row is None else VectorStoreFile(**row._mapping)
+            return list(connection.execute(query).scalars())
 
     def renew(self, file: VectorStoreFile, **values: Any) -> None:
         """Hold a claim for longer, and write fields.

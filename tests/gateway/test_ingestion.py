@@ -126,6 +126,7 @@ async def test_files_wait_for_the_service_and_are_indexed_when_it_comes(world: W
     assert (done.documents, done.passages, done.claim, done.attempts) == (1, 1, None, 0)
 
 
+@pytest.mark.slow
 async def test_a_killed_workers_file_is_finished_by_another(world: World) -> None:
     async with service(world.home) as client:
         id = world.add("gates.jsonl", rows(20_000))
@@ -145,6 +146,7 @@ async def test_a_killed_workers_file_is_finished_by_another(world: World) -> Non
         assert await documents(client, "gate number 7", "vs_1") >= {f"{id}#7"}
 
 
+@pytest.mark.slow
 async def test_a_service_that_goes_away_while_it_adds_is_asked_again(world: World) -> None:
     id = world.add("gates.jsonl", rows(3000))
     async with world.working():
@@ -157,6 +159,7 @@ async def test_a_service_that_goes_away_while_it_adds_is_asked_again(world: Worl
     assert world.file(id).documents == 3000
 
 
+@pytest.mark.slow
 async def test_who_changes_the_attributes_meanwhile_gets_the_new_ones(world: World) -> None:
     async with service(world.home) as client, world.working() as ingestion:
         id = world.add("gates.jsonl", rows(2000), attributes={"city": "Oslo"})

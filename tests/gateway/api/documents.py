@@ -33,6 +33,8 @@ class Desk:
                 client.models.list()
             except openai.AuthenticationError:
                 return False
+            except openai.PermissionDeniedError:
+                pass  # the key is known, and may do something else
             return True
 
         wait(known)

@@ -231,7 +231,7 @@ def test_a_key_without_training_uploads_documents_alone(gateway: RunningGateway)
             wait(lambda: raw.get("/v1/models").status_code == 200)
         for purpose in ("fine-tune", "evals"):
             with pytest.raises(openai.PermissionDeniedError, match="training"):
-                client.files.create(file=jsonl(ROW), purpose=purpose)  # type: ignore[arg-type]
+                client.files.create(file=jsonl(ROW), purpose=purpose)
         for purpose in ("assistants", "user_data"):
             file = client.files.create(file=("a.txt", b"x"), purpose=purpose)  # type: ignore[arg-type]
             assert client.files.content(file.id).read() == b"x"

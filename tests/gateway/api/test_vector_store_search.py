@@ -1,5 +1,10 @@
 """Searching vector stores with the official client."""
 
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +15,7 @@ from openai.types import VectorStore
 from gateway.settings import Settings
 from tests.gateway.api.documents import BREAD, HOURS, Desk, add
 from tests.gateway.running import running_gateway
-from tests.retrieval.serving import process
+from tests.retrieval.serving import SERVE, answers
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +163,31 @@ def test_no_search_crosses_keys(desk: Desk, tenant: openai.OpenAI, shelf: Vector
     assert "own.md" not in names(tenant, shelf, "sourdough of my own")
 
 
+@contextlib.contextmanager
+def _embedding(home: Path, model: Path) -> Iterator[None]:
+    """Run the service with a real embedder, which takes its time to load."""
+    (home / "files").mkdir()
+    options = {
+        "--model": str(model),
+        "--socket": str(Settings(home=home).retrieval_socket()),
+        "--indexes": str(home / "indexes"),
+        "--files": str(home / "files"),
+    }
+    given = [part for pair in options.items() for part in pair]
+    with (home / "retrieval.log").open("wb") as log:
+        started = subprocess.Popen([sys.executable, "-c", SERVE, "serve", *given], stderr=log)
+    try:
+        asyncio.run(answers(Path(options["--socket"]), started, within_s=240))
+        yield
+    finally:
+        started.kill()
+        started.wait()
+
+
 @pytest.mark.slow
 def test_the_real_embedder_finds_what_is_said_in_other_words(tmp_path: Path, minilm: Path) -> None:
-    socket = Settings(home=tmp_path).retrieval_socket()
     with (
-        process(tmp_path, socket, str(minilm)),
+        _embedding(tmp_path, minilm),
         running_gateway(tmp_path, embedder="") as gateway,
         openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
     ):
