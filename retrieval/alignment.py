@@ -17,6 +17,8 @@ from retrieval.words import DIRECTIONS, EXCLUSIVE, LIGHT, MAYBE
 
 _RIVALS = {stem(word): stems(group) for group in EXCLUSIVE for word in group}
 _LIGHT = stems(LIGHT)
+_MOST_TRIES = 96  # pairs of clauses; sentences that are written have fewer than 20
+_MOST_REPEATS = 8  # of one word that are told apart
 
 
 class Alignment(NamedTuple):
@@ -57,12 +59,16 @@ def align(
     if claim.hedges - hedges - MAYBE:
         return Alignment(0.0, "a condition that the passage does not have")
     worst = Alignment(1.0)
+    tries = 0
     asked = about - claim.keys
     passive = claim.passive != any(statement.passive for statement in evidence)
     for number, clause in enumerate(claim.clauses):
         wanted = asked if not number else frozenset()
         best = Alignment(0.0, f"nothing about {clause.terms[0].key}")
-        for statement_place, place in _bases(evidence):
+        for statement_place, place in _bases(evidence, clause.keys | wanted):
+            tries += 1
+            if tries > _MOST_TRIES:
+                return Alignment(0.0, "too much to check")
             tried = _on(
                 clause, claim, evidence, statement_place, place, context, wanted,
                 first=not number, passive=passive,
@@ -77,10 +83,12 @@ def align(
     return worst
 
 
-def _bases(evidence: Sequence[Statement]) -> Iterator[tuple[int, int]]:
+def _bases(evidence: Sequence[Statement], keys: frozenset[str]) -> Iterator[tuple[int, int]]:
+    """Return the places of the clauses that speak of any of the keys."""
     for statement_place, statement in enumerate(evidence):
-        for place in range(len(statement.clauses)):
-            yield statement_place, place
+        for place, clause in enumerate(statement.clauses):
+            if not keys.isdisjoint(clause.keys):
+                yield statement_place, place
 
 
 def _on(
@@ -190,7 +198,9 @@ def _disorder(clause: Clause, base: Clause, earlier: Sequence[Clause], *, passiv
     terms: list[Term] = []
     for source in (*earlier, base):
         for term in source.terms:
-            places.setdefault(term.key, []).append(len(terms))
+            standing = places.setdefault(term.key, [])
+            if len(standing) < _MOST_REPEATS:
+                standing.append(len(terms))
             terms.append(term)
     order: list[tuple[Term, int]] = []
     before = -1

@@ -14,7 +14,10 @@ import msgspec
 from retrieval.records import Hit
 from retrieval.sentences import sentence_end
 from retrieval.statements import read
-from retrieval.support import SUPPORTED, Match, match
+from retrieval.support import SUPPORTED, Match, Verdict, keys_of, match
+
+MOST_CHECKED = 500
+"""Sentences of an answer that are checked; what follows them has no citations."""
 
 Keep = Literal["all", "uncontradicted", "supported"]
 
@@ -101,7 +104,7 @@ _MARKERS = re.compile(
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")
-_LAST = re.compile(r"[ \t]*\Z")
+_BLANK = re.compile(r"\s*")
 
 
 def cite(
@@ -155,7 +158,8 @@ class StreamCiter:
         self._threshold = threshold
         self._holding = hold
         self._pending = ""
-        self._text = ""
+        self._parts: list[str] = []
+        self._length = 0
         self._sent = 0
         self._annotations: list[Annotation] = []
         self._sentences: list[Checked] = []
@@ -174,7 +178,7 @@ class StreamCiter:
         self._take(final=True)
         self._holding = False
         return Cited(
-            text=self._text,
+            text="".join(self._parts),
             annotations=tuple(self._annotations),
             supported=any(sentence.supported for sentence in self._sentences),
             sentences=tuple(self._sentences),
@@ -183,23 +187,30 @@ class StreamCiter:
     @property
     def rest(self) -> str:
         """What of the answer was not returned by `feed`."""
-        return self._text[self._sent :]
+        return "".join(self._parts[self._sent :])
 
     @property
     def sent(self) -> str:
         """What `feed` has returned until now: the answer begins with it."""
-        return self._text[: self._sent]
+        return "".join(self._parts[: self._sent])
+
+    def _say(self, text: str) -> None:
+        self._parts.append(text)
+        self._length += len(text)
 
     def _take(self, *, final: bool) -> None:
-        while self._pending:
-            blank = len(self._pending) - len(self._pending.lstrip())
-            if blank == len(self._pending) and not final:
-                return
-            end = sentence_end(self._pending, blank, final=final)
+        pending, begin = self._pending, 0
+        while begin < len(pending):
+            blank = _BLANK.match(pending, begin)
+            start = blank.end() if blank else begin
+            if start == len(pending) and not final:
+                break
+            end = sentence_end(pending, start, final=final)
             if end < 0:
-                return
-            piece, self._pending = self._pending[:end], self._pending[end:]
-            self._add(piece)
+                break
+            self._add(pending[begin:end])
+            begin = end
+        self._pending = pending[begin:]
 
     def _add(self, piece: str) -> None:
         plain = piece if self._fenced else _MARKERS.sub("", piece)
@@ -210,10 +221,13 @@ class StreamCiter:
             self._check(plain, words)
             return
         if words or plain == piece:  # a piece that was nothing but markers leaves nothing
-            self._text += plain
+            self._say(plain)
 
     def _check(self, plain: str, words: str) -> None:
-        found = match(read(words), self._hits, self._about(words))
+        if len(self._sentences) < MOST_CHECKED:
+            found = match(read(words), self._hits, self._about(words))
+        else:
+            found = Match(-1, 0, 0, Verdict(0.0, "beyond what is checked"))
         supported = found.verdict.score >= self._threshold
         contradicted = found.verdict.contradicted and not supported
         kept = self._keep == "all" or supported
@@ -230,37 +244,44 @@ class StreamCiter:
             )
         )
         if kept:
-            start = len(self._text) + plain.index(words[0])
+            start = self._length + plain.index(words[0])
             tail = plain[plain.rindex(words[-1]) + 1 :]
-            self._text += plain.removesuffix(tail) if tail else plain
+            self._say(plain[: len(plain) - len(tail)])
             if supported:
                 self._mark(start, found)
                 self._holding = False
-            self._text += tail
+            self._say(tail)
         self._before = words
 
     def _about(self, words: str) -> frozenset[str]:
         """Return what must be spoken of too: what a pronoun or a short answer stands for."""
         statement = read(words)
-        if len(statement.terms) < 2:
-            return read(self._question).keys
+        if len(statement.terms) < 2 or statement.terms[0].kind in "nd":
+            asked = read(self._question.rsplit("\n", 1)[-1]).terms
+            return frozenset(
+                term.key for term in asked if term.kind in "nNc" or self._spoken_of(term.key)
+            )
         if not statement.refers:
             return frozenset()
         before = read(self._before)
         return frozenset(term.key for term in before.terms if term.kind in "Nc")
+
+    def _spoken_of(self, key: str) -> bool:
+        """Tell whether a passage has a word of the question: what none has decides nothing."""
+        return any(key in keys_of(hit) for hit in self._hits)
 
     def _mark(self, start: int, found: Match) -> None:
         hit = self._hits[found.hit]
         document, passage = hit.document, hit.passage
         name = (hit.collection, document.id)
         number = self._numbers.setdefault(name, len(self._numbers) + 1)
-        index = len(self._text) + 1
-        self._text += f" [{number}]"
+        index = self._length + 1
+        self._say(f" [{number}]")
         self._annotations.append(
             Annotation(
                 number=number,
                 start=start,
-                end=len(self._text),
+                end=self._length,
                 index=index,
                 collection=hit.collection,
                 document_id=document.id,
@@ -278,6 +299,6 @@ class StreamCiter:
     def _release(self) -> str:
         if self._holding:
             return ""
-        ready = self._text[self._sent :]
-        self._sent = len(self._text)
+        ready = "".join(self._parts[self._sent :])
+        self._sent = len(self._parts)
         return ready

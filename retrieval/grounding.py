@@ -9,6 +9,7 @@ import msgspec
 
 from retrieval.injection import neutralise
 from retrieval.records import Hit
+from retrieval.statements import MOST_CHARACTERS
 
 INSTRUCTION = (
     "Answer the question from the passages that come with it, in one or two short sentences. "
@@ -64,7 +65,7 @@ def ground(
     used: list[Hit] = []
     injections = 0
     for hit in hits:
-        safe = neutralise(hit.passage.text)
+        safe = neutralise(hit.passage.text[:MOST_CHARACTERS])
         block = _block(len(used) + 1, hit, safe.text)
         cost = count(block)
         if cost > left:

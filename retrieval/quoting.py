@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from retrieval.citations import Annotation, Checked, Cited
 from retrieval.records import Hit
-from retrieval.statements import Statement, read
+from retrieval.statements import read
 from retrieval.sufficiency import speaks_to
-from retrieval.support import windows
+from retrieval.support import Window, windows
 
 
 def quoted(question: str, hits: Sequence[Hit]) -> Cited:
@@ -17,17 +17,17 @@ def quoted(question: str, hits: Sequence[Hit]) -> Cited:
     """
     asked = read(question.rsplit("\n", 1)[-1])
     best = 0.0
-    chosen: tuple[Hit, tuple[Statement, ...]] | None = None
+    chosen: tuple[Hit, Window] | None = None
     for hit in hits:
         for window in windows(asked.keys, hit.passage.text):
-            score = speaks_to(asked, window, hit) - 0.01 * len(window)
+            score = speaks_to(asked, window, hit) - 0.01 * len(window.statements)
             if score > best:
                 best, chosen = score, (hit, window)
     if chosen is None:
         return Cited(text="", quoted=True)
     hit, window = chosen
     document, passage = hit.document, hit.passage
-    start, end = window[0].start, window[-1].end
+    start, end = window.statements[0].start, window.statements[-1].end
     words = " ".join(passage.text[start:end].split())
     text = f"“{words}” [1]"
     annotation = Annotation(

@@ -8,7 +8,7 @@ import msgspec
 from retrieval.records import Hit
 from retrieval.statements import Statement, read
 from retrieval.stems import stem, stems
-from retrieval.support import context_of, windows
+from retrieval.support import Window, context_of, windows
 from retrieval.terms import Term
 from retrieval.words import LIGHT
 
@@ -82,12 +82,11 @@ def judge(question: str, hits: Sequence[Hit], threshold: float | None = None) ->
     return Sufficiency(best, enough, "" if enough else "no passage speaks of what was asked", place)
 
 
-def speaks_to(asked: Statement, window: Sequence[Statement], hit: Hit) -> float:
+def speaks_to(asked: Statement, window: Window, hit: Hit) -> float:
     """Return how far a window of a passage answers a question, between 0 and 1."""
-    if not window or not asked.terms:
+    if not asked.terms:
         return 0.0
-    said = [term for statement in window for term in statement.terms]
-    keys = {term.key for term in said}
+    said = [term for statement in window.statements for term in statement.terms]
     context = context_of(hit)
     measure = _HOW.search(asked.text)
     measured = stem(measure.group(1)) if measure and measure.group(1).lower() in _MEASURES else ""
@@ -95,7 +94,7 @@ def speaks_to(asked: Statement, window: Sequence[Statement], hit: Hit) -> float:
     weight = found = 0.0
     for term in terms or asked.terms:
         weight += _weight(term)
-        if term.key in keys:
+        if term.key in window.keys:
             found += _weight(term)
         elif term.key in context:
             found += 0.8 * _weight(term)
