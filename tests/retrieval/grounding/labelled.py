@@ -1,0 +1,89 @@
+"""Labelled passages: claims that they support or do not, questions that they answer or do not."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from retrieval.citations import cite
+from retrieval.records import Document, Hit, Passage
+from retrieval.sufficiency import judge
+
+_FOLDER = Path(__file__).parents[1] / "labelled"
+_DISTRACTORS = 3
+
+
+def hit(text: str, *, id: str = "d", title: str = "", heading: str = "", start: int = 0) -> Hit:
+    """A passage that was found."""
+    return Hit(
+        collection="vs_1",
+        document=Document(id=id, title=title, file_id=f"file-{id}", filename=f"{id}.md"),
+        passage=Passage(number=0, text=text, heading=heading, start=start),
+        score=0.8,
+    )
+
+
+class Tally:
+    """How often each kind of claim or question was accepted."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.asked: Counter[str] = Counter()
+        self.accepted: Counter[str] = Counter()
+        self.dropped = 0
+
+    def count(self, kind: str, accepted: bool) -> None:
+        self.asked[kind] += 1
+        self.accepted[kind] += accepted
+
+    def share(self, *kinds: str) -> float:
+        return sum(self.accepted[kind] for kind in kinds) / sum(self.asked[kind] for kind in kinds)
+
+    def __str__(self) -> str:
+        lines = [f"{self.name:<22} accepted      share  95 % interval (Wilson)"]
+        for kind, asked in self.asked.items():
+            accepted = self.accepted[kind]
+            low, high = wilson(accepted, asked)
+            lines.append(
+                f"  {kind:<20} {accepted:4d} / {asked:<4d} {accepted / asked:7.1%}"
+                f"  {low:.1%} to {high:.1%}"
+            )
+        lines.append(f"  supported claims called contradicted: {self.dropped}")
+        return "\n".join(lines)
+
+
+def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson interval of a share (Wilson, 1927)."""
+    share = hits / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def evaluate(name: str) -> Tally:
+    """Check every claim and question of a file against its passage among others."""
+    rows = list(_rows(name))
+    hits = [
+        hit(row["passage"], id=str(place), title=row["title"], heading=row["heading"])
+        for place, row in enumerate(rows)
+    ]
+    tally = Tally(name)
+    for place, row in enumerate(rows):
+        found = [hits[(place + step) % len(hits)] for step in range(_DISTRACTORS + 1)]
+        for claim in row["supported"]:
+            cited = cite(claim, found, row["question"])
+            tally.count("supported", cited.supported)
+            tally.dropped += any(sentence.contradicted for sentence in cited.sentences)
+        for kind, claim in row["unsupported"]:
+            tally.count(kind, cite(claim, found, row["question"]).supported)
+        tally.count("answerable", judge(row["question"], found).enough)
+        for question in row["unanswerable"]:
+            tally.count("unanswerable", judge(question, found).enough)
+    return tally
+
+
+def _rows(name: str) -> Iterator[dict[str, Any]]:
+    for line in (_FOLDER / f"{name}.jsonl").read_text().splitlines():
+        yield json.loads(line)
