@@ -12,6 +12,8 @@ _FALL = 0.02
 # A validation loss this much above its lowest value has risen.
 _RISE = 0.05
 _ENTRIES = 8
+# Losses that span more than this factor are drawn on a logarithmic scale.
+_WIDE = 30
 
 
 def judge(events: Sequence[Event]) -> list[str]:
@@ -64,14 +66,23 @@ def _draw(events: Sequence[Event], kind: str, ground: str, ink: str) -> bytes:
     if steps:
         axes.plot(*zip(*steps, strict=True), color="#6ea8fe", linewidth=1, alpha=0.6)
         smooth = list(zip([step for step, _ in steps], _smoothed(steps), strict=True))
-        axes.plot(*zip(*smooth, strict=True), color="#1f6feb", linewidth=2, label="training")
+        axes.plot(
+            *zip(*smooth, strict=True), color="#1f6feb", linewidth=2, label="training, averaged"
+        )
     if checks:
         best_step, best = min(checks, key=lambda check: check[1])
         label = f"validation, best {best:.3f} at step {best_step}"
         axes.plot(*zip(*checks, strict=True), color="#d9822b", marker="o", linewidth=2, label=label)
     axes.set_xlabel("step", color=ink)
-    axes.set_ylabel("loss a trained token (nats)", color=ink)
-    axes.set_ylim(bottom=0)
+    axes.set_ylabel("loss per trained token (nats)", color=ink)
+    losses = [loss for _, loss in (*steps, *checks)]
+    if losses and max(losses) > _WIDE * min(losses) > 0:
+        # On a linear scale everything after the first steps would lie on the floor.
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
+    else:
+        axes.set_ylim(bottom=0)
     axes.tick_params(colors=ink)
     axes.grid(color=ink, alpha=0.15)
     for side, spine in axes.spines.items():

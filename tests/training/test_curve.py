@@ -48,3 +48,10 @@ def test_the_pictures_show_both_curves(tmp_path: Path) -> None:
 
 def test_a_run_without_losses_still_has_a_picture() -> None:
     assert curve.as_svg([Event("started", 0, 10, 0.0)]).startswith("<svg")
+
+
+def test_losses_of_many_sizes_are_all_to_be_seen() -> None:
+    svg = curve.as_svg(_losses(5.0, 1.0, 0.1, 0.01) + _checks(5.0, 0.02))
+    for tick in ("1", "0.1", "0.01"):
+        assert f"<!-- {tick} -->" in svg
+    assert "<!-- 0.00 -->" in curve.as_svg(_losses(2.0, 1.0, 0.5))
