@@ -148,19 +148,30 @@ def _values(clause: Clause, base: Clause, earlier: Sequence[Clause], keys: froze
 
     One that stands before ("In 2015, ...") counts where the evidence has none of its own.
     """
-    for term in clause.terms:
-        if term.kind not in "nd":
-            continue
-        same = [other for other in base.terms if other.key == term.key]
-        if not same and not base.values - clause.values and _lent(term.key, earlier, keys):
-            same = [other for lender in earlier for other in lender.terms if other.key == term.key]
-        if not any(_same_value(term, other) for other in same):
-            return f"not {term.key.removeprefix('month:')}{' ' if term.unit else ''}{term.unit}"
+    said = _measures(base)
+    for key, unit, bound in _measures(clause):
+        stands = (key, unit, bound) in said or (not unit and _unmeasured(key, bound, said))
+        if not stands and key not in base.keys and not base.values - clause.values:
+            lenders = [lender for lender in earlier if key in lender.keys]
+            before = frozenset().union(*[_measures(lender) for lender in lenders])
+            stands = _lent(key, earlier, keys) and (
+                (key, unit, bound) in before or (not unit and _unmeasured(key, bound, before))
+            )
+        if not stands:
+            return f"not {key.removeprefix('month:')}{' ' if unit else ''}{unit}"
     return ""
 
 
-def _same_value(term: Term, other: Term) -> bool:
-    return (not term.unit or term.unit == other.unit) and term.bound == other.bound
+def _measures(clause: Clause) -> frozenset[tuple[str, str, str]]:
+    """Return the numbers and dates of a clause, each with its unit and what it limits."""
+    return frozenset(
+        [(term.key, term.unit, term.bound) for term in clause.terms if term.kind in "nd"]
+    )
+
+
+def _unmeasured(key: str, bound: str, said: frozenset[tuple[str, str, str]]) -> bool:
+    """Tell whether a number that is named without its unit is said with one."""
+    return any(key == other and bound == limit for other, _, limit in said)
 
 
 def _earlier(evidence: Sequence[Statement], statement_place: int, place: int) -> tuple[Clause, ...]:

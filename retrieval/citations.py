@@ -98,9 +98,12 @@ class Cited(msgspec.Struct, frozen=True, kw_only=True):
     quoted: bool = False
 
 
+_NUMBERS = r"\s*#?\d{1,3}(?:\s*[,;\u2013-]\s*#?\d{1,3})*(?:†[^\]】]{0,40})?\s*"
+_NAMED = rf"(?:(?:source|passage|document|ref|citation)s?)?{_NUMBERS}"
 _MARKERS = re.compile(
-    r"[ \t]*(?<![\w\])])[\[【](?:(?:source|passage|document|ref|citation)s?\s*)?"
-    r"#?\d{1,3}(?:\s*[,;\u2013-]\s*#?\d{1,3})*(?:†[^\]】]{0,40})?[\]】](?!\()",
+    r"(?P<code>`[^`\n]*`)"  # an index there is no marker
+    rf"|[ \t]*(?:【{_NAMED}】|(?:(?<=[^\W\d_]{{3}})|(?<![\w\])]))\[{_NAMED}\](?!\())"
+    rf"(?:[ \t]*(?:【{_NAMED}】|\[{_NAMED}\](?!\()))*",
     re.IGNORECASE,
 )
 _FENCE = re.compile(r"^\s*(```|~~~)")
@@ -213,7 +216,7 @@ class StreamCiter:
         self._pending = pending[begin:]
 
     def _add(self, piece: str) -> None:
-        plain = piece if self._fenced else _MARKERS.sub("", piece)
+        plain = piece if self._fenced else _MARKERS.sub(_code, piece)
         words = plain.strip()
         if _FENCE.match(plain):
             self._fenced = not self._fenced
@@ -302,3 +305,7 @@ class StreamCiter:
         ready = "".join(self._parts[self._sent :])
         self._sent = len(self._parts)
         return ready
+
+
+def _code(found: re.Match[str]) -> str:
+    return found.group("code") or ""

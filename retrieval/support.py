@@ -21,6 +21,7 @@ SUPPORTED = 0.75
 _LIGHT = stems(LIGHT)
 _LEAST_TERMS = 2  # one word says nothing that could be checked
 _CANDIDATES = 4  # windows of a passage that are looked at closely
+_MOST_PLACES = 256  # of one word in a passage: who repeats it more often only pads
 _LONGEST_CHAIN = 4  # sentences that refer back, one after the other
 _SPOKEN_OF = 0.6  # share of a claim's words from which a passage speaks of the same
 
@@ -134,7 +135,9 @@ def _windows(text: str) -> _Windows:
     places: dict[str, list[int]] = {}
     for place, window in enumerate(found):
         for key in window.keys:
-            places.setdefault(key, []).append(place)
+            standing = places.setdefault(key, [])
+            if len(standing) < _MOST_PLACES:
+                standing.append(place)
     return _Windows(tuple(found), places)
 
 
