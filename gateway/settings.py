@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     reranker: str = Field(
         "",
         description="Folder of a cross-encoder with which the retrieval service orders the best "
-        "hits of a search again; empty: none.",
+        "20 hits of a search again; empty: none. Searches for chat must still keep their deadline.",
     )
     retrieval_deadline_ms: float = Field(
         150.0,
