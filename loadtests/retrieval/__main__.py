@@ -50,7 +50,7 @@ class Sizes:
     passages: int = 100_000
     vectors: int = 1_000_000
     searches: int = 1_000
-    apart: int = 4_000
+    apart: int = 2_000
     queries: int = 2_000
     intents: int = 10**6
     facts: int = 50
