@@ -148,25 +148,18 @@ def _values(clause: Clause, base: Clause, earlier: Sequence[Clause], keys: froze
 
     One that stands before ("In 2015, ...") counts where the evidence has none of its own.
     """
-    said = _measures(base)
-    for key, unit, bound in _measures(clause):
+    said = base.measures
+    for key, unit, bound in clause.measures:
         stands = (key, unit, bound) in said or (not unit and _unmeasured(key, bound, said))
         if not stands and key not in base.keys and not base.values - clause.values:
             lenders = [lender for lender in earlier if key in lender.keys]
-            before = frozenset().union(*[_measures(lender) for lender in lenders])
+            before = frozenset().union(*[lender.measures for lender in lenders])
             stands = _lent(key, earlier, keys) and (
                 (key, unit, bound) in before or (not unit and _unmeasured(key, bound, before))
             )
         if not stands:
             return f"not {key.removeprefix('month:')}{' ' if unit else ''}{unit}"
     return ""
-
-
-def _measures(clause: Clause) -> frozenset[tuple[str, str, str]]:
-    """Return the numbers and dates of a clause, each with its unit and what it limits."""
-    return frozenset(
-        [(term.key, term.unit, term.bound) for term in clause.terms if term.kind in "nd"]
-    )
 
 
 def _unmeasured(key: str, bound: str, said: frozenset[tuple[str, str, str]]) -> bool:

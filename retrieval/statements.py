@@ -25,6 +25,7 @@ class Clause(NamedTuple):
         terms: What counts of it, in order.
         keys: Their keys.
         values: Keys of its numbers and dates.
+        measures: The same with unit and bound.
         denied: Whether it denies.
         contrasted: Whether it tells what is not so.
     """
@@ -32,6 +33,7 @@ class Clause(NamedTuple):
     terms: tuple[Term, ...]
     keys: frozenset[str]
     values: frozenset[str]
+    measures: frozenset[tuple[str, str, str]]
     denied: bool
     contrasted: bool
 
@@ -148,6 +150,9 @@ def _read(words: str, text: str, start: int) -> Statement:
                 terms,
                 frozenset([term.key for term in terms]),
                 frozenset([term.key for term in terms if term.kind in "nd"]),
+                frozenset(
+                    [(term.key, term.unit, term.bound) for term in terms if term.kind in "nd"]
+                ),
                 number in found.denied,
                 number in found.contrasted,
             )
