@@ -18,10 +18,10 @@ STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(L
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile serve test check bench chaos format services lock reference clean
+.PHONY: help setup compile serve test check bench bench-retrieval chaos demo-retrieval format services lock reference clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
 
 setup: $(STAMP) ## Build .venv with everything, from the lock file
 
@@ -55,6 +55,12 @@ check: setup ## Format, lint, types, import contracts, fast tests
 
 bench: compile services ## Measure the hop beside other gateways, into loadtests/results (25 min)
 	$(VENV)/bin/python -m loadtests.bench $(BENCH)
+
+bench-retrieval: setup ## Measure search, freshness and quality, into loadtests/results (40 min)
+	$(VENV)/bin/python -m loadtests.retrieval $(BENCH)
+
+demo-retrieval: compile ## Ask SmolLM2 with documents: cited answers, and a fact that changes
+	@$(VENV)/bin/python -m examples.documents $(DEMO)
 
 chaos: compile services ## Inject faults and print the scorecard, into loadtests/results
 	$(VENV)/bin/python -m loadtests.chaos $(CHAOS)

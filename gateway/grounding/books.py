@@ -78,8 +78,8 @@ class Books:
 
 
 def may_name(principal: Principal, owner: str | None) -> bool:
-    """Return whether a caller may name a vector store of `owner` in a request."""
-    return "admin" in principal.scopes or owner == principal.key_prefix
+    """Return whether a caller may name a vector store of `owner`: as it may search it (`api/`)."""
+    return owner in (None, principal.key_prefix) or "admin" in principal.scopes
 
 
 def is_granted(principal: Principal, owner: str | None) -> bool:

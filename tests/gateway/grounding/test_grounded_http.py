@@ -131,20 +131,29 @@ def test_a_prompt_that_the_engine_refuses_for_its_passages_is_asked_plainly(worl
     assert world.notes(answer).get("passages") is None
 
 
-@pytest.mark.parametrize("store", ["vs_other", "vs_all", "vs_none"])
-def test_another_keys_store_is_not_found(world: World, store: str) -> None:
+@pytest.mark.parametrize(
+    ("stores", "status"),
+    [(["vs_other"], 404), (["vs_none"], 404), (["vs_all", "vs_mine"], 404), (["vs_all"], 200)],
+)
+def test_a_key_searches_its_own_stores_and_the_operators(
+    world: World, stores: list[str], status: int
+) -> None:
     body = {
         "model": "docs", "messages": [{"role": "user", "content": ASKED}],
-        "retrieval": {"mode": "always", "vector_store_ids": ["vs_mine", store]},
+        "retrieval": {"mode": "always", "vector_store_ids": stores},
     }  # fmt: skip
     _, key = Keys(world.gateway.database).create("third", ["inference"])
-    with world.gateway.client() as admin:
-        assert admin.post(CHAT, json=body).status_code in (200, 404)  # an admin may
     with world.gateway.client(key) as client:
         wait(lambda: client.get("/v1/models").status_code == 200)
         answer = client.post(CHAT, json=body)
-    assert answer.status_code == 404
-    assert answer.json()["error"]["param"] == "retrieval.vector_store_ids"
+    assert answer.status_code == status
+    if status == 404:
+        assert answer.json()["error"]["param"] == "retrieval.vector_store_ids"
+
+
+def test_an_admin_searches_every_store(world: World) -> None:
+    named = {"mode": "always", "vector_store_ids": ["vs_mine", "vs_other"]}
+    assert world.ask(retrieval=named).status_code == 200
 
 
 def test_a_policy_grants_the_operators_stores_and_never_another_keys(world: World) -> None:
