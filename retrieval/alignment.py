@@ -114,7 +114,7 @@ def _on(
     if base.contrasted and not clause.contrasted:
         return Alignment(share, "what is not so", True)
     earlier = _earlier(evidence, statement_place, place)
-    why = _values(clause, base, earlier, keys)
+    why = _values(clause, base, () if statement.record else earlier, keys)
     if why:
         return Alignment(share, why, True)
     if clause.denied != base.denied:
@@ -132,6 +132,16 @@ def _on(
             term.kind in "Nc" and term.key in rest for term in clause.terms
         ):
             return Alignment(share, "its evidence names something else", True)
+    if not statement.record and _other_subject(clause, base, shared):
+        return Alignment(share, "its evidence is about something else", True)
+    if statement.record:  # the name of a field goes with its value and with no other
+        earlier = tuple(
+            other._replace(terms=other.terms[1:], keys=other.keys - {other.terms[0].key})
+            if not other.keys <= keys
+            else other
+            for other in earlier
+            if len(other.terms) > 1
+        )
     missing = [key for key in rest if key not in context and not _lent(key, earlier, keys)]
     heavy = [key for key in missing if key not in _LIGHT]
     if heavy:
@@ -194,6 +204,24 @@ def _own_subject(base: Clause, shared: frozenset[str], keys: frozenset[str]) -> 
     """Tell whether words that are not claimed stand before the last one that is."""
     last = max(place for place, term in enumerate(base.terms) if term.key in shared)
     return any(term.key not in keys for term in base.terms[:last])
+
+
+def _other_subject(clause: Clause, base: Clause, shared: frozenset[str]) -> bool:
+    """Tell whether a claim begins elsewhere than its evidence, so that its subject is another.
+
+    What is taken from elsewhere is a subject and stands before the rest, but where the evidence
+    leaves out all else ("dogs are allowed, but cats are not"). And evidence with a subject that the
+    claim does not have must not give its object as one.
+    """
+    claimed = [term.key for term in clause.terms]
+    first = next((place for place, key in enumerate(claimed) if key in shared), None)
+    if first is None:
+        return False
+    late = [key for key in claimed[first:] if key not in base.keys]
+    if late and base.keys - clause.keys and not _LIGHT.issuperset(late):
+        return True
+    leading = next(place for place, term in enumerate(base.terms) if term.key in shared)
+    return leading > 0 and base.terms[leading].key != claimed[first]
 
 
 def _disorder(clause: Clause, base: Clause, earlier: Sequence[Clause], *, passive: bool) -> str:

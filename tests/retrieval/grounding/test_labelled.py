@@ -6,7 +6,7 @@ finished and is only measured: its floors are what a change must not make worse.
 
 import pytest
 
-from tests.retrieval.grounding.labelled import Tally, evaluate, wilson
+from tests.retrieval.grounding.labelled import Tally, evaluate, exchanged, wilson
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,13 @@ def test_on_passages_that_nothing_was_tuned_on(held_out: Tally) -> None:
     assert held_out.share("supported") >= 0.85
     assert held_out.share("answerable") >= 0.85
     assert held_out.share("unanswerable") <= 0.15
+
+
+def test_few_claims_with_another_word_of_the_passage_are_cited() -> None:
+    cited = [supported for _, supported in exchanged("facts")]
+    print(f"{sum(cited)} of {len(cited)} claims with a word exchanged")
+    assert len(cited) > 4000
+    assert sum(cited) <= 0.04 * len(cited)
 
 
 def test_wilson_intervals() -> None:
