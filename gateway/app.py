@@ -34,7 +34,7 @@ from gateway.gate import Gate
 from gateway.grounding.reading import BooksReader
 from gateway.grounding.stage import GroundingLimits, GroundingStage
 from gateway.health import HealthChecks
-from gateway.indexed import Indexed
+from gateway.indexed import Indexed, InUse
 from gateway.ingestion import Ingestion
 from gateway.metrics import Metrics
 from gateway.openapi import document
@@ -76,15 +76,15 @@ def create_gateway(settings: Settings) -> Gateway:
     checks = HealthChecks(routes, settings.health_period_s)
     embedder = RetrievalClient(settings.run_dir() / "retrieval.sock") if settings.embedder else None
     client = embedder or RetrievalClient(settings.run_dir() / "retrieval.sock")
+    uploads = Files(database, settings.files_dir())
+    ingestion = Ingestion(database, uploads, client, metrics.retrieval)
     reader = BooksReader(database, lambda: owners(database))
     grounding = GroundingStage(
-        client,
+        InUse(client, ingestion),
         lambda: asyncio.to_thread(reader.owners),
         metrics.retrieval,
         _grounding_limits(settings),
     )
-    uploads = Files(database, settings.files_dir())
-    ingestion = Ingestion(database, uploads, client, metrics.retrieval)
     refresher = Refresher(database, keys, routes, metrics, settings.refresh_s, reader, grounding)
     admission = Admission(
         open_ledger(settings.ledger_url, database), fail_open=settings.limits_fail_open

@@ -12,7 +12,7 @@ from gateway.errors import GatewayError, InvalidRequest, Unavailable
 from gateway.retrieval_metrics import RetrievalMetrics
 from retrieval.client import RetrievalClient, RetrievalFailed, RetrievalUnavailable
 from retrieval.ingest import IngestOptions
-from retrieval.records import Hit, Search
+from retrieval.records import Found, Hit, Search
 from retrieval.requests import Text
 
 _log = logging.getLogger(__name__)
@@ -26,6 +26,30 @@ class Background(Protocol):
     def wake(self) -> None: ...
 
     def used(self, stores: Iterable[str]) -> None: ...
+
+
+class Searches(Protocol):
+    """What is needed of the retrieval client to search."""
+
+    async def search(self, search: Search, *, deadline_s: float) -> Found: ...
+
+
+class InUse:
+    """Searches for answers, and notes which stores are in use, since those do not expire.
+
+    Args:
+        client: The retrieval service.
+        background: What writes it down.
+    """
+
+    def __init__(self, client: Searches, background: Background) -> None:
+        self._client = client
+        self._background = background
+
+    async def search(self, search: Search, *, deadline_s: float) -> Found:
+        """Search as the client does, with its errors."""
+        self._background.used(search.collections)
+        return await self._client.search(search, deadline_s=deadline_s)
 
 
 class Indexed:

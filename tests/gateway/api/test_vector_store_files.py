@@ -45,6 +45,18 @@ def test_a_file_comes_is_found_and_goes(tenant: openai.OpenAI, store: VectorStor
     assert found(tenant, store, "Karlsruhe") == [file.id]
 
 
+def test_the_clients_helpers_upload_and_wait(tenant: openai.OpenAI, store: VectorStore) -> None:
+    file = tenant.vector_stores.files.upload_and_poll(
+        vector_store_id=store.id, file=("hours.md", HOURS), poll_interval_ms=50
+    )
+    batch = tenant.vector_stores.file_batches.upload_and_poll(
+        store.id, files=[("bread.md", BREAD)], poll_interval_ms=50
+    )
+    assert (file.status, batch.status, batch.file_counts.completed) == ("completed",) * 2 + (1,)
+    names = {hit.filename for hit in tenant.vector_stores.search(store.id, query="Karlsruhe salt")}
+    assert names == {"hours.md", "bread.md"}
+
+
 def test_a_deleted_upload_leaves_all_stores(tenant: openai.OpenAI, store: VectorStore) -> None:
     file = add(tenant, store, "hours.md", HOURS)
     second = tenant.vector_stores.create()

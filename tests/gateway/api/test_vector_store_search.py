@@ -14,7 +14,7 @@ from openai.types import VectorStore
 
 from gateway.settings import Settings
 from tests.gateway.api.documents import BREAD, HOURS, Desk, add
-from tests.gateway.running import running_gateway
+from tests.gateway.running import RunningGateway
 from tests.retrieval.serving import SERVE, answers
 
 
@@ -166,7 +166,7 @@ def test_no_search_crosses_keys(desk: Desk, tenant: openai.OpenAI, shelf: Vector
 @contextlib.contextmanager
 def _embedding(home: Path, model: Path) -> Iterator[None]:
     """Run the service with a real embedder, which takes its time to load."""
-    (home / "files").mkdir()
+    (home / "files").mkdir(exist_ok=True)
     options = {
         "--model": str(model),
         "--socket": str(Settings(home=home).retrieval_socket()),
@@ -185,10 +185,11 @@ def _embedding(home: Path, model: Path) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_the_real_embedder_finds_what_is_said_in_other_words(tmp_path: Path, minilm: Path) -> None:
+def test_the_real_embedder_finds_what_is_said_in_other_words(
+    gateway: RunningGateway, minilm: Path
+) -> None:
     with (
-        _embedding(tmp_path, minilm),
-        running_gateway(tmp_path, embedder="") as gateway,
+        _embedding(gateway.home, minilm),
         openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
     ):
         store = client.vector_stores.create(
