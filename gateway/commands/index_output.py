@@ -72,25 +72,22 @@ def show_found(found: Found) -> None:
 def show_stores(rows: Sequence[dict[str, Any]]) -> None:
     """Print vector stores and what they hold as a table."""
     table = Table()
-    for column in ("store", "files", "index", "newest (UTC)"):
-        table.add_column(column, overflow="fold")  # an id that is cut off is no use
+    for column in ("id", "name", "files", "index (UTC)"):
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for row in rows:
         files, index = row["files"], row["index"]
-        name = Text(f"{row['name'] or '(no name)'}\n{row['id']}\n")
+        name = Text(f"{row['name'] or '(no name)'}\n")
         name.append(f"of {row['key']}" if row["key"] else "of everyone", "dim")
         counted = [f"{files[state]:,} {state.replace('_', ' ')}" for state in files
                    if state != "usage_bytes" and files[state]]  # fmt: skip
         held = (
             f"{_count(index['documents'], 'document')}\n{_count(index['passages'], 'passage')}\n"
-            f"{index['bytes'] / 1e6:,.1f} MB, {index['generation'] or 'no generation yet'}"
+            f"{index['bytes'] / 1e6:,.1f} MB\n{index['generation'] or 'no generation yet'}"
         )
-        newest = index["newest"]
-        table.add_row(
-            name,
-            "\n".join(counted) or "none",
-            Text(index["problem"], "red") if index["problem"] else held,
-            time.strftime("%Y-%m-%d %H:%M", time.gmtime(newest)) if newest else "",
-        )
+        if index["newest"]:
+            held += time.strftime("\nnewest %Y-%m-%d %H:%M", time.gmtime(index["newest"]))
+        told = Text(index["problem"], "red") if index["problem"] else Text(held)
+        table.add_row(row["id"], name, "\n".join(counted) or "none", told)
     Console().print(table)
 
 
