@@ -114,7 +114,8 @@ def _has_kind(asked: Statement, said: Sequence[Term]) -> bool:
     if measure and measure.group(1).lower() in _MEASURES:
         units = _MEASURES[measure.group(1).lower()]
         return any(
-            term.kind == "n" and (units is None or term.unit in units or not _bare_year(term))
+            term.kind == "n"
+            and (units is None or term.unit in units or not (term.unit or _bare_year(term)))
             for term in new
         )
     if _WHEN.search(asked.text):
@@ -127,4 +128,4 @@ def _has_kind(asked: Statement, said: Sequence[Term]) -> bool:
 
 
 def _bare_year(term: Term) -> bool:
-    return not term.unit and len(term.key) == 4 and term.key.isdigit() and term.key[0] in "12"
+    return len(term.key) == 4 and term.key.isdigit() and term.key[0] in "12"

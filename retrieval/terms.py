@@ -300,5 +300,5 @@ class _Reader:
 _ORDINALS = ("st", "nd", "rd", "th")
 _BETWEEN = frozenset(("between", "zwischen"))
 _UNTIL = frozenset(("until", "till"))  # another time only where a sentence begins with it
-_SILENT = STOP | CONTRAST
+_SILENT = STOP | CONTRAST | _BETWEEN
 _ARTICLES = frozenset(("the", "a", "an", "its", "der", "die", "das", "den", "dem"))

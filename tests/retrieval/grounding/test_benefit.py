@@ -17,6 +17,7 @@ def _run(benefit: Benefit, grounded: float, plain: float, requests: int, seed: i
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.1, 0.5, 0.9])
 def test_it_seldom_switches_off_where_nothing_is_harmed(level: float) -> None:
     """Without harm, at most alpha of the topics are ever switched off, looked at every time."""

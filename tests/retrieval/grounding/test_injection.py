@@ -129,6 +129,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
     assert safe.attempts == 0
 
 
+@pytest.mark.slow
 def test_few_passages_of_real_documents_count() -> None:
     """This repository's documents and the standard library's sources, comments included."""
     files = [*_ROOT.glob("*.md"), *_ROOT.glob("docs/*.md")]

