@@ -40,7 +40,7 @@ from loadtests.retrieval.vectors import VectorCache, perturbed
 from retrieval.client import RetrievalFailed, RetrievalUnavailable
 from retrieval.embedder import Embedder, HashEmbedder, SentenceTransformerEmbedder, Vectors
 
-MEASURES = ("served", "large", "fresh", "quality", "changed")
+MEASURES = ("served", "fresh", "quality", "changed", "large")
 
 
 @dataclass(frozen=True)
