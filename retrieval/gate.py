@@ -19,7 +19,7 @@ Reason = Literal[
 ]
 
 TOPIC_SIMILARITY = 0.35
-"""Cosine from which a passage is about what was asked; see `tests/retrieval/test_gate.py`."""
+"""Cosine from which a passage is about what was asked."""
 _TOPIC_SPREAD = 0.15  # how far below the best passage another one is still of its topic
 
 

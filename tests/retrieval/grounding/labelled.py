@@ -67,13 +67,13 @@ def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
 
 def evaluate(name: str) -> Tally:
     """Check every claim and question of a file against its passage among others."""
-    rows = list(_rows(name))
+    labelled = list(rows(name))
     hits = [
         hit(row["passage"], id=str(place), title=row["title"], heading=row["heading"])
-        for place, row in enumerate(rows)
+        for place, row in enumerate(labelled)
     ]
     tally = Tally(name)
-    for place, row in enumerate(rows):
+    for place, row in enumerate(labelled):
         found = [hits[(place + step) % len(hits)] for step in range(_DISTRACTORS + 1)]
         for claim in row["supported"]:
             cited = cite(claim, found, row["question"])
@@ -87,7 +87,8 @@ def evaluate(name: str) -> Tally:
     return tally
 
 
-def _rows(name: str) -> Iterator[dict[str, Any]]:
+def rows(name: str) -> Iterator[dict[str, Any]]:
+    """Yield the passages of a file with their claims and questions."""
     for line in (_FOLDER / f"{name}.jsonl").read_text().splitlines():
         yield json.loads(line)
 
@@ -98,7 +99,7 @@ def exchanged(name: str) -> Iterator[tuple[str, bool]]:
     Yields the claims that come of it and whether they are cited. Few of them are true, though some
     are: "tickets cost 35 euros" and "18 euros", for students.
     """
-    for row in _rows(name):
+    for row in rows(name):
         found = [hit(row["passage"], title=row["title"], heading=row["heading"])]
         others = sorted(set(_WORD.findall(row["passage"])))
         seen: set[str] = set()
