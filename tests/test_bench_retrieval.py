@@ -128,7 +128,7 @@ def test_goals_are_decided_by_the_numbers() -> None:
     fast = times([0.012] * 99 + [0.03])
     found = Results("2026-11-27T12:00:00+00:00", "python -m x", _MACHINE)
     assert {goal.met for goal in goals(found)} == {None}
-    found.served = Served(100_000, 0, 20.0, "e", fast, 0.94)
+    found.served = Served(100_000, 0, 20.0, "e", fast, fast, 0.94)
     found.changed = Changed(50, 50, 50, 49, 1, ["a question → the old"])
     found.quality = [_labelled(0.75), _labelled(0.69)]
     found.fresh = Fresh(
@@ -143,7 +143,7 @@ def test_goals_are_decided_by_the_numbers() -> None:
     assert met["No search fails, also during compaction"] is False
     assert [met[claim] for claim in met if "changed facts" in claim] == [False]
     assert "**missed**" in report.markdown(found)
-    found.served = Served(3_000, 0, 20.0, "e", fast, 1.0)
+    found.served = Served(3_000, 0, 20.0, "e", fast, fast, 1.0)
     small = next(goal for goal in goals(found) if goal.claim.startswith("Search in 100,000"))
     assert small.met is None
     assert small.measured.endswith("(of 3,000 only)")

@@ -44,6 +44,11 @@ async def measure(
             seconds.append(time.perf_counter() - began)
             if number % 250 == 0:
                 say(f"search through the service: {number:,} of {len(questions):,}")
+        embedding = []
+        for question in questions:
+            began = time.perf_counter()
+            await client.embed([question], deadline_s=_DEADLINE_S)
+            embedding.append(time.perf_counter() - began)
         found = []
         for question in questions:
             dense = Search(query=question, collections=(NAME,), limit=CUT, mode="dense")
@@ -56,6 +61,7 @@ async def measure(
         words=round(sum(len(text.split()) for text in passages) / len(passages), 1),
         embedder=str(embedder),
         times=times(seconds),
+        embedding=times(embedding),
         recall=round(recall(found, vectors, asked), 4),
     )
 

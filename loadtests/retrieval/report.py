@@ -59,10 +59,12 @@ def _served(found: Served) -> list[str]:
         "passage, asked one at a time over the Unix socket. "
         f"Embedder: {found.embedder}.",
         "",
-        "| searches | p50 | p99 | recall@10 against exact search on the same vectors |",
+        "| calls | p50 | p99 | recall@10 against exact search on the same vectors |",
         "| --- | --- | --- | --- |",
-        f"| {found.times.count:,} hybrid | {found.times.p50:.1f} ms | {found.times.p99:.1f} ms "
-        f"| {found.recall:.4f} (dense) |",
+        f"| {found.times.count:,} hybrid searches | {found.times.p50:.1f} ms "
+        f"| {found.times.p99:.1f} ms | {found.recall:.4f} (dense) |",
+        f"| {found.embedding.count:,} of these questions only embedded "
+        f"| {found.embedding.p50:.1f} ms | {found.embedding.p99:.1f} ms | |",
     ]
 
 

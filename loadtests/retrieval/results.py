@@ -33,6 +33,7 @@ class Served(msgspec.Struct, frozen=True):
         words: Words of a passage, on average.
         embedder: What embeds.
         times: Of hybrid searches for 10, one at a time, embedding and socket included.
+        embedding: Of embedding the same questions through the socket, without any search.
         recall: Share of the 10 nearest by exact search on the same vectors that are found.
     """
 
@@ -41,6 +42,7 @@ class Served(msgspec.Struct, frozen=True):
     words: float
     embedder: str
     times: Times
+    embedding: Times
     recall: float
 
 
