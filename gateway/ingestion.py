@@ -131,8 +131,16 @@ class Ingestion:
         """Claim a file; None: there is none, or the store or the service is away."""
         if time.monotonic() < self._rests_until:
             return None
+        claiming = asyncio.ensure_future(
+            asyncio.to_thread(self._indexing.claim, secrets.token_hex(8))
+        )
         try:
-            return await asyncio.to_thread(self._indexing.claim, secrets.token_hex(8))
+            return await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            with contextlib.suppress(StoreError):
+                if (file := await claiming) is not None:
+                    await self._let_go(file, counts=False)
+            raise
         except StoreError as error:
             _log.warning("files of vector stores cannot be read: %s", error)
             return None

@@ -121,7 +121,7 @@ class Indexing:
 
 def _free() -> sa.ColumnElement[bool]:
     return sa.and_(
-        sa.or_(files_table.c.status == IN_PROGRESS, files_table.c.stale),
+        sa.or_(files_table.c.status == IN_PROGRESS, files_table.c.stale == sa.true()),
         sa.or_(files_table.c.claimed_until.is_(None), files_table.c.claimed_until < time.time()),
         files_table.c.vector_store_id.in_(living()),
     )

@@ -32,7 +32,7 @@ files_table = sa.Table(
     sa.Column("key_prefix", sa.String(8)),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("status", sa.String(20), nullable=False, index=True),
-    sa.Column("stale", sa.Boolean, nullable=False),
+    sa.Column("stale", sa.Boolean, nullable=False, index=True),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("last_error", sa.JSON(none_as_null=True)),
     sa.Column("attributes", sa.JSON, nullable=False),

@@ -51,6 +51,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_vector_store_files_file_id"), "vector_store_files", ["file_id"])
     op.create_index(op.f("ix_vector_store_files_status"), "vector_store_files", ["status"])
+    op.create_index(op.f("ix_vector_store_files_stale"), "vector_store_files", ["stale"])
     op.create_index(op.f("ix_vector_store_files_batch_id"), "vector_store_files", ["batch_id"])
     op.create_index(
         "ix_vector_store_files_vector_store_id_file_id",
