@@ -154,12 +154,12 @@ def _search(index: Any, vector: Vector, limit: int, parameters: Any) -> tuple[Ro
 def _lists_needed(index: Any, vectors: Vectors, lists: int) -> int:
     """Return the fewest lists with which 10 neighbours are found as surely as wanted.
 
-    A question lies farther from passages than they lie from each other, so a query here is a
-    passage that is pulled towards another one.
+    A question lies farther from passages than they lie from each other, so a query here is midway
+    between two passages. (At 0.7 of the way, real questions found 91 % in 1,000,000 vectors.)
     """
     random = np.random.default_rng(1)
     pairs = vectors[random.choice(len(vectors), 2 * _PROBES, replace=False)]
-    queries = pairs[:_PROBES] + 0.7 * pairs[_PROBES:]
+    queries = pairs[:_PROBES] + pairs[_PROBES:]
     queries /= np.linalg.norm(queries, axis=1, keepdims=True)
     exact = faiss.IndexFlatIP(vectors.shape[1])
     best = faiss.ResultHeap(_PROBES, 10, keep_max=True)

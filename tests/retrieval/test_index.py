@@ -18,8 +18,18 @@ def _clustered(rows: int, seed: int) -> Vectors:
     return unit
 
 
-def _recall(found: index.DenseIndex, vectors: Vectors, mask: Mask) -> float:
-    queries, hits = _clustered(50, 2), 0
+def _far(rows: int) -> Vectors:
+    """Return queries that are near no passage, as questions are."""
+    found = _clustered(rows, 6) + _clustered(rows, 7)
+    unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
+
+
+def _recall(
+    found: index.DenseIndex, vectors: Vectors, mask: Mask, queries: Vectors | None = None
+) -> float:
+    hits = 0
+    queries = _clustered(50, 2) if queries is None else queries
     rows = mask.passing_rows()
     for query in queries:
         exact = rows[np.argsort(-(vectors[rows] @ query))[:10]]
@@ -28,7 +38,7 @@ def _recall(found: index.DenseIndex, vectors: Vectors, mask: Mask) -> float:
         assert (np.diff(cosines) <= 1e-6).all()
         assert mask.rows is None or mask.rows[nearest].all()
         hits += len(set(exact.tolist()) & set(nearest.tolist()))
-    return hits / 500
+    return hits / (10 * len(queries))
 
 
 @pytest.mark.parametrize("rows", [500, 25_000])
@@ -39,6 +49,7 @@ def test_recall_without_and_with_filters(tmp_path: Path, rows: int) -> None:
     found = index.DenseIndex(tmp_path / "i", vectors, lists)
     exactly = 1.0 if rows == 500 else 0.95
     assert _recall(found, vectors, Mask(None, rows)) >= exactly
+    assert _recall(found, vectors, Mask(None, rows), _far(200)) >= exactly
     random = np.random.default_rng(4)
     for share in (0.9, 0.3, 0.05):
         assert _recall(found, vectors, Mask(random.random(rows) < share, rows)) >= exactly
