@@ -49,7 +49,7 @@ def test_recall_without_and_with_filters(tmp_path: Path, rows: int) -> None:
     found = index.DenseIndex(tmp_path / "i", vectors, lists)
     exactly = 1.0 if rows == 500 else 0.95
     assert _recall(found, vectors, Mask(None, rows)) >= exactly
-    assert _recall(found, vectors, Mask(None, rows), _far(200)) >= exactly
+    assert _recall(found, vectors, Mask(None, rows), _far(200)) >= 0.985
     random = np.random.default_rng(4)
     for share in (0.9, 0.3, 0.05):
         assert _recall(found, vectors, Mask(random.random(rows) < share, rows)) >= exactly
