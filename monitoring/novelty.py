@@ -58,7 +58,7 @@ class Novelty:
 
     def observe(self, window: Vectors) -> Scores:
         """Score a window, then remember it. Rows that are no numbers get p-values of 1."""
-        finite = np.isfinite(window).all(axis=1)
+        finite = np.asarray(np.isfinite(window).all(axis=1))
         known = np.where(finite[:, None], window, 0.0).astype(np.float32)
         similar = known @ self._reference.T
         far = _judged(-similar.max(axis=1), self._far, finite, self._rng)
@@ -101,4 +101,5 @@ def _judged(
 def _nearest(similar: Vectors) -> Vectors:
     """Return for each row the mean of its largest values."""
     count = min(NEIGHBOURS, similar.shape[1])
-    return np.partition(similar, -count, axis=1)[:, -count:].mean(axis=1)
+    nearest: Vectors = np.partition(similar, -count, axis=1)[:, -count:].mean(axis=1)
+    return nearest

@@ -169,6 +169,9 @@ class StreamCiter:
         self._numbers: dict[tuple[str, str], int] = {}
         self._fenced = False
         self._before = question
+        terms = read(question.rsplit("\n", 1)[-1]).terms
+        names = (term.key for term in terms if term.kind in "Nc")
+        self._asked = frozenset(name for name in names if self._spoken_of(name))
 
     def feed(self, text: str) -> str:
         """Take the next piece of the answer and return what can be shown now."""
@@ -233,6 +236,10 @@ class StreamCiter:
             found = Match(-1, 0, 0, Verdict(0.0, "beyond what is checked"))
         supported = found.verdict.score >= self._threshold
         contradicted = found.verdict.contradicted and not supported
+        why = found.verdict.why
+        if supported and self._is_elsewhere(words, found):
+            supported, why = False, "about something else than was asked"
+            contradicted = self._asked.isdisjoint(self._spoken_in(words, found))
         kept = self._keep == "all" or supported
         kept = kept or (self._keep == "uncontradicted" and not contradicted)
         self._sentences.append(
@@ -242,7 +249,7 @@ class StreamCiter:
                 contradicted=contradicted,
                 score=found.verdict.score,
                 hit=found.hit if supported else -1,
-                why=found.verdict.why,
+                why=why,
                 kept=kept,
             )
         )
@@ -268,6 +275,19 @@ class StreamCiter:
             return frozenset()
         before = read(self._before)
         return frozenset(term.key for term in before.terms if term.kind in "Nc")
+
+    def _is_elsewhere(self, words: str, found: Match) -> bool:
+        """Tell whether a sentence, true as it is, is not about what the question names.
+
+        Asked of one thing, a small model likes to answer of another that a passage names too. So
+        where some passage speaks of all that the question names, the cited one must as well.
+        """
+        if not any(self._asked <= keys_of(hit) for hit in self._hits):
+            return False
+        return not self._asked <= self._spoken_in(words, found)
+
+    def _spoken_in(self, words: str, found: Match) -> frozenset[str]:
+        return frozenset(keys_of(self._hits[found.hit])) | read(words).keys
 
     def _spoken_of(self, key: str) -> bool:
         """Tell whether a passage has a word of the question: what none has decides nothing."""

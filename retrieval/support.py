@@ -5,7 +5,8 @@ than the answer. What is compared are words, numbers with their units, names, de
 order, and everything that is in doubt counts against support.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -94,7 +95,7 @@ def _context(text: str) -> frozenset[str]:
     return frozenset(term.key for term in read(text).terms if term.kind not in "nd")
 
 
-def keys_of(hit: Hit) -> Collection[str]:
+def keys_of(hit: Hit) -> AbstractSet[str]:
     """Return what the evidence of a hit speaks of."""
     return _windows(hit.passage.text).places.keys() | context_of(hit)
 

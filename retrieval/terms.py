@@ -201,6 +201,7 @@ class _Reader:
             self._unit = UNITS[lower]
         elif not (lower == "longer" and self._last[1] == "no") and lower not in _SILENT:
             named = token[0].isupper() and (self._words > 1 or not token[1:].islower())
+            named = named or (not token[1:].islower() and not token.isupper())  # libName, vLLM
             if named and self._words == 2 and len(self.terms) == 1 and self._last[1][:1] != "#":
                 self.terms[0] = self.terms[0]._replace(kind="N")  # "Ada Wren was": both are names
             self._add(stem(token), "N" if named and len(token) > 1 else "w")

@@ -34,7 +34,7 @@ from training.step_process import StepFailed, run_step
 T = TypeVar("T")
 _STORE_RETRY_S = 1.0
 # Behind the answers of engines on the same machine (nice(2)).
-_NICE = 5
+_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)

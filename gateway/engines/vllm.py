@@ -13,6 +13,9 @@ from gateway.engines.base import EngineSpec, listen_arguments
 
 # vLLM drains for this much less than the launcher waits, so that it also has time to end.
 _EXIT_MARGIN_S = 3
+# A CPU engine takes every core for as long as it answers. The gateway and the retrieval service need
+# them for milliseconds, within a deadline; the trainer (nice(10)) comes last.
+_BEHIND = ["nice", "-n", "5"]
 
 
 class VllmEngine:
@@ -47,6 +50,7 @@ class VllmEngine:
     def command(self, spec: EngineSpec) -> list[str]:
         # The `vllm` program of the CPU build fails on its own version look-up; the module works.
         return [
+            *(_BEHIND if self._cpu else []),
             sys.executable,
             "-m",
             "vllm.entrypoints.openai.api_server",

@@ -29,7 +29,8 @@ def on_p_values(p: Floats) -> Floats:
     powers = np.asarray(POWERS)[:, None]
     shares = np.asarray(SHARES)[None, :, None]
     densities = powers * np.maximum(p, _LEAST_P)[None, :] ** (powers - 1)
-    return np.log1p(shares * (densities[:, None, :] - 1)).sum(axis=2).ravel()
+    worth: Floats = np.log1p(shares * (densities[:, None, :] - 1)).sum(axis=2).ravel()
+    return worth
 
 
 BETS = len(POWERS) * len(SHARES)

@@ -66,6 +66,8 @@ def _serve(home: Path) -> Iterator[Served]:
         "DRIFTGATE_HOME": str(home),
         "DRIFTGATE_MODELS_DIR": str(_ROOT / ".driftgate" / "models"),
         "DRIFTGATE_PORT": str(port),
+        # Tested here is what is answered. Two cores that compute eight answers at once are late.
+        "DRIFTGATE_RETRIEVAL_DEADLINE_MS": "5000",
     }
     home.mkdir(exist_ok=True)
     with (home / "serve.out").open("wb") as output:

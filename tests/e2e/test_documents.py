@@ -58,7 +58,7 @@ def test_every_changed_fact_is_cited_as_it_is_now(served: "Served") -> None:
         return {"id": fact.id, "text": f"{fact.old} {fact.more}"}
 
     def new(fact: Fact) -> dict[str, Any]:
-        row = {"id": fact.id, "text": f"{fact.new} {fact.more}"}
+        row: dict[str, Any] = {"id": fact.id, "text": f"{fact.new} {fact.more}"}
         if fact.number % 2:  # half are replaced under a name of their own
             row |= {"id": f"{fact.id}-new", "supersedes": [fact.id], "valid_from": "2026-06-01"}
         return row
@@ -106,10 +106,18 @@ def test_another_keys_documents_are_as_unknown_as_none(served: "Served") -> None
     store = client.vector_stores.create(name="private").id
     _indexed(client, store, "a.jsonl", [{"id": "a", "text": "The safe's code is 4711."}])
     other = served.client(_key(served))
+    served.wait(lambda: _is_known(other), 10)  # workers read keys twice a second
     with pytest.raises(openai.NotFoundError):
         other.vector_stores.search(store, query="code")
     with pytest.raises(openai.NotFoundError):
         _ask(other, store, "What is the safe's code?")
+
+
+def _is_known(client: openai.OpenAI) -> bool:
+    try:
+        return bool(client.models.list().data)
+    except openai.AuthenticationError:
+        return False
 
 
 def _key(served: "Served") -> str:

@@ -10,7 +10,8 @@ _DIMENSIONS = 32
 
 def _unit(rng: np.random.Generator, centre: Vectors, count: int, spread: float) -> Vectors:
     found = centre + spread * rng.normal(size=(count, _DIMENSIONS))
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    return unit
 
 
 def _traffic(rng: np.random.Generator, count: int) -> Vectors:

@@ -26,7 +26,7 @@ def _value(command: list[str], option: str) -> str:
 
 
 def test_the_command_names_the_release_and_the_address() -> None:
-    command = _engine().command(_spec("unix:/run/b.sock"))
+    command = _engine(cpu=False).command(_spec("unix:/run/b.sock"))
     assert command[:3] == [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     assert _value(command, "--model") == "/nowhere"
     assert _value(command, "--served-model-name") == "m-1"
@@ -47,6 +47,7 @@ def test_a_cpu_engine_leaves_cores_to_others_and_keeps_what_the_user_set() -> No
     assert found["OMP_WAIT_POLICY"] == "PASSIVE"
     assert found["VLLM_CPU_KVCACHE_SPACE"] == "2"
     assert _engine().environment(spec)["OMP_NUM_THREADS"] == "1"
+    assert _engine().command(spec)[:4] == ["nice", "-n", "5", sys.executable]
 
 
 def test_a_gpu_engine_is_not_told_about_the_cpu() -> None:
