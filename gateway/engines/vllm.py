@@ -13,8 +13,8 @@ from gateway.engines.base import EngineSpec, listen_arguments
 
 # vLLM drains for this much less than the launcher waits, so that it also has time to end.
 _EXIT_MARGIN_S = 3
-# A CPU engine takes every core for as long as it answers. The gateway and the retrieval service need
-# them for milliseconds, within a deadline; the trainer (nice(10)) comes last.
+# A CPU engine takes every core for as long as it answers. The gateway and the retrieval service
+# need them for milliseconds, within a deadline; the trainer (nice(10)) comes last.
 _BEHIND = ["nice", "-n", "5"]
 
 
