@@ -1,5 +1,6 @@
 """Embedders: text to vectors of length 1."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -9,8 +10,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.bert import BertEncoder, NotBert
+
 Vectors = npt.NDArray[np.float32]
 _BATCH = 64
+# So many short texts (characters) are embedded one by one; more of them are cheaper as a batch.
+_SINGLY, _SHORT = 2, 400
 
 
 class Embedder(Protocol):
@@ -51,8 +56,14 @@ class SentenceTransformerEmbedder:
         self.id = path.name
         self.dimensions = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
+        self._single: BertEncoder | None = None
+        with contextlib.suppress(NotBert):  # another architecture is embedded by the library alone
+            self._single = BertEncoder(self._model)
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
+        if self._single is not None and len(texts) <= _SINGLY and max(map(len, texts)) <= _SHORT:
+            singles = [self._single.embed(text) for text in texts]
+            return np.stack([vector for vector, _ in singles]), [count for _, count in singles]
         vectors = self._model.encode(
             texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
         )
