@@ -46,7 +46,7 @@ class BertEncoder:
         import torch
 
         self._torch = torch
-        bert = getattr(model[0], "auto_model", None)
+        bert: Any = getattr(model[0], "auto_model", None)
         if type(bert).__name__ != "BertModel" or bert.config.hidden_act != "gelu":
             raise NotBert("no BERT with GELU")
         self._tokenizer = model.tokenizer
