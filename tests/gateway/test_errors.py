@@ -37,15 +37,36 @@ _ROUTES = [
     ("POST", "/v1/fine_tuning/jobs/x/resume"),
     ("GET", "/v1/fine_tuning/jobs/x/events"),
     ("GET", "/v1/fine_tuning/jobs/x/checkpoints"),
+    ("POST", "/v1/vector_stores"),
+    ("GET", "/v1/vector_stores"),
+    ("GET", "/v1/vector_stores/x"),
+    ("POST", "/v1/vector_stores/x"),
+    ("DELETE", "/v1/vector_stores/x"),
+    ("POST", "/v1/vector_stores/x/search"),
+    ("POST", "/v1/vector_stores/x/files"),
+    ("GET", "/v1/vector_stores/x/files"),
+    ("GET", "/v1/vector_stores/x/files/y"),
+    ("POST", "/v1/vector_stores/x/files/y"),
+    ("DELETE", "/v1/vector_stores/x/files/y"),
+    ("GET", "/v1/vector_stores/x/files/y/content"),
+    ("POST", "/v1/vector_stores/x/file_batches"),
+    ("GET", "/v1/vector_stores/x/file_batches/z"),
+    ("POST", "/v1/vector_stores/x/file_batches/z/cancel"),
+    ("GET", "/v1/vector_stores/x/file_batches/z/files"),
 ]
-_WITH_BODY = [r for r in _ROUTES if r[0] == "POST" and "/jobs/x/" not in r[1]]
+_BODILESS = ("/jobs/x/", "/cancel")
+_WITH_BODY = [r for r in _ROUTES if r[0] == "POST" and not any(b in r[1] for b in _BODILESS)]
 
 
 def _documented(path: str) -> str:
     """Return the path as the OpenAPI document spells it."""
-    noun = {"chat": "completion_id", "files": "file_id", "fine_tuning": "fine_tuning_job_id"}
+    noun = {
+        "chat": "completion_id", "files": "file_id", "fine_tuning": "fine_tuning_job_id",
+        "vector_stores": "vector_store_id",
+    }  # fmt: skip
     name = noun.get(path.split("/")[2], "")
-    return path.replace("/x", f"/{{{name}}}").replace("models/production", "models/{model}")
+    path = path.replace("/x", f"/{{{name}}}").replace("models/production", "models/{model}")
+    return path.replace("/y", "/{file_id}").replace("/z", "/{batch_id}")
 
 
 def _is_error(answer: httpx.Response, status: int, code: str | None = None) -> None:
