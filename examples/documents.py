@@ -167,10 +167,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Show it; returns 1 where an answer was not as it must be."""
     options = _options(arguments)
     console = Console(highlight=False)
-    with _served(options, console) as (url, key):
-        demonstration = Demonstration(
-            openai.OpenAI(base_url=url, api_key=key), options.model, console
-        )
+    with (
+        _served(options, console) as (url, key),
+        openai.OpenAI(base_url=url, api_key=key) as client,
+    ):
+        demonstration = Demonstration(client, options.model, console)
         demonstration.run()
     for wrong in demonstration.wrong:
         print(f"✗ {wrong}", file=sys.stderr)
