@@ -1,6 +1,7 @@
 """Files over the service's socket: read in processes of their own, added, read, refused."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
@@ -188,8 +189,9 @@ async def test_to_remove_a_file_that_is_being_added_ends_that(
 
 
 def _reading() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children(recursive=True)
-        if "retrieval.ingest" in child.cmdline()
-    ]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it is gone, or a zombie
+            if "retrieval.ingest" in child.cmdline():
+                found.append(child)
+    return found
