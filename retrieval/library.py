@@ -22,6 +22,12 @@ _T = TypeVar("_T")
 # An unusable collection is looked at again after this: to find that out reads all of its files.
 _RETRY_S = 60.0
 
+_EVENTS = (
+    "searches", "reranked_searches", "rerank_failures", "documents_added", "documents_removed",
+    "compactions", "compaction_failures", "failures", "corrupt_files", "lost_collections",
+    "mismatched_collections",
+)  # fmt: skip
+
 
 class Refused(Exception):
     """The request is not allowed here."""
@@ -57,7 +63,8 @@ class Library:
         self._writers = ThreadPoolExecutor(4, "write")
         self._compacting = ThreadPoolExecutor(1, "compact")
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._counters: Counter[str] = Counter()
+        # What may be counted is shown from the start: an alert sees no rise of what was not there.
+        self._counters: Counter[str] = Counter(dict.fromkeys(_EVENTS, 0))
         self._noting = threading.Lock()
         self._opened: set[str] = set()
         self._unusable: dict[str, tuple[float, IndexProblem]] = {}

@@ -23,6 +23,8 @@ from gateway.commands.index_output import (
 )
 from gateway.commands.index_sources import sources
 from gateway.commands.index_stores import Opened, StoreProblem, opened
+from gateway.errors import InvalidRequest
+from gateway.filters import read_filter
 from gateway.settings import Settings
 from gateway.store.database import StoreError
 from retrieval.client import RetrievalFailed, RetrievalUnavailable
@@ -279,9 +281,6 @@ def _filter(given: Sequence[str]) -> Filter | None:
             _end(f"--filter {text}: is neither NAME=VALUE nor JSON.")
     if not filters:
         return None
-    from gateway.api.vector_store_search import read_filter  # every command would wait for FastAPI
-    from gateway.errors import InvalidRequest
-
     try:
         return read_filter(filters[0] if len(filters) == 1 else {"type": "and", "filters": filters})
     except InvalidRequest as error:

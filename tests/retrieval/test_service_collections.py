@@ -88,8 +88,8 @@ async def test_stats_compaction_and_drop(client: RetrievalClient) -> None:
     assert (stats.generation, stats.delta_passages, stats.documents) == ("g00000001", 0, 1)
     assert (await search(client, "plums")).generations == {"facts": "g00000001"}
     counters = (await client.info())["counters"]
-    assert counters == {
-        "compactions": 1, "corrupt_files": 0, "documents_added": 2, "documents_removed": 1,
+    assert {event: number for event, number in counters.items() if number} == {
+        "compactions": 1, "documents_added": 2, "documents_removed": 1,
         "searches": 1,
     }  # fmt: skip
     await client.drop("facts")
@@ -150,7 +150,7 @@ async def test_another_embedders_collection_is_named_and_the_others_are_served(
         assert not stats["new"].problem
         counters = (await client.info())["counters"]
         assert counters["mismatched_collections"] == 1
-        assert "failures" not in counters
+        assert counters["failures"] == 0
         await client.drop("old")
         await client.add_entries("old", [entry("a", "apples")])
         assert await documents(client, "apples", "old") == {"a"}
