@@ -167,12 +167,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Show it; returns 1 where an answer was not as it must be."""
     options = _options(arguments)
     console = Console(highlight=False)
-    with (
-        _served(options, console) as (url, key),
-        openai.OpenAI(base_url=url, api_key=key) as client,
-    ):
-        demonstration = Demonstration(client, options.model, console)
-        demonstration.run()
+    try:
+        with (
+            _served(options, console) as (url, key),
+            openai.OpenAI(base_url=url, api_key=key) as client,
+        ):
+            demonstration = Demonstration(client, options.model, console)
+            demonstration.run()
+    except (openai.APIError, RuntimeError) as error:  # RuntimeError: Driftgate did not start
+        print(f"✗ {error}", file=sys.stderr)
+        return 1
     for wrong in demonstration.wrong:
         print(f"✗ {wrong}", file=sys.stderr)
     return 1 if demonstration.wrong else 0

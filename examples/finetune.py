@@ -139,4 +139,7 @@ def _options() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except openai.APIError as error:
+        sys.exit(f"✗ {error}")
