@@ -21,7 +21,6 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 # An unusable collection is looked at again after this: to find that out reads all of its files.
 _RETRY_S = 60.0
-
 _EVENTS = (
     "searches", "reranked_searches", "rerank_failures", "documents_added", "documents_removed",
     "compactions", "compaction_failures", "failures", "corrupt_files", "lost_collections",

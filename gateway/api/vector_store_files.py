@@ -23,7 +23,7 @@ from gateway.api.vector_store_shapes import (
     batch_object,
     file_object,
 )
-from gateway.api.vector_stores import UNKNOWN, Cursor, Limit, Order, StoreId, paged
+from gateway.api.vector_stores import UNKNOWN, Page, Paging, StoreId
 from gateway.auth import KeyRing, Principal
 from gateway.errors import NotFound
 from gateway.indexed import Indexed
@@ -59,15 +59,8 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
     def one(store: VectorStore, file_id: str) -> dict[str, Any]:
         return file_object(access.file(store, file_id), store.chunking)
 
-    def many(store: VectorStore, order: Order, status: _Status, **asked: Any) -> dict[str, Any]:
-        found, more = paged(
-            access.files.page,
-            "file",
-            store=store.id,
-            status=status,
-            ascending=order == "asc",
-            **asked,
-        )
+    def many(store: VectorStore, page: Paging, status: _Status, **asked: Any) -> dict[str, Any]:
+        found, more = page.of(access.files.page, "file", store=store.id, status=status, **asked)
         return listed([file_object(file, store.chunking) for file in found], more)
 
     @api.post("/files", summary="Add a file", responses=UNKNOWN)
@@ -80,16 +73,9 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
 
     @api.get("/files", summary="List files", responses=UNKNOWN)
     def listing(
-        id: StoreId,
-        principal: caller,
-        after: Cursor = None,
-        before: Cursor = None,
-        limit: Limit = 20,
-        order: Order = "desc",
-        filter: _Status = None,
+        id: StoreId, principal: caller, page: Page, filter: _Status = None
     ) -> dict[str, Any]:
-        store = access.seen(id, principal)
-        return many(store, order, filter, after=after, before=before, limit=limit)
+        return many(access.seen(id, principal), page, filter)
 
     @api.get("/files/{file_id}", summary="Show a file", responses=UNKNOWN)
     def retrieve(id: StoreId, file_id: _FileId, principal: caller) -> dict[str, Any]:
@@ -177,18 +163,9 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
 
     @api.get("/file_batches/{batch_id}/files", summary="List its files", responses=UNKNOWN)
     def batch_files(
-        id: StoreId,
-        batch: _BatchId,
-        principal: caller,
-        after: Cursor = None,
-        before: Cursor = None,
-        limit: Limit = 20,
-        order: Order = "desc",
-        filter: _Status = None,
+        id: StoreId, batch: _BatchId, principal: caller, page: Page, filter: _Status = None
     ) -> dict[str, Any]:
         store = access.seen(id, principal)
-        known = batch_of(store, batch)
-        asked = {"batch": known.id, "after": after, "before": before, "limit": limit}
-        return many(store, order, filter, **asked)
+        return many(store, page, filter, batch=batch_of(store, batch).id)
 
     return api

@@ -10,6 +10,7 @@ makes a store of the operator's, which every key may search; it takes a key with
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -35,6 +36,33 @@ StoreId = Annotated[str, Path(alias="vector_store_id", max_length=80, pattern=r"
 Cursor = Annotated[str | None, Query(max_length=80, pattern=r"^[^\x00]*$")]
 Limit = Annotated[int, Query(ge=1, le=100)]
 Order = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    """Which page of a list: OpenAI's query parameters."""
+
+    after: Cursor = None
+    before: Cursor = None
+    limit: Limit = 20
+    order: Order = "desc"
+
+    def of(self, page: Callable[..., Any], noun: str, **asked: Any) -> Any:
+        """Return the page; where it begins or ends at nothing, InvalidRequest names the field."""
+        try:
+            return page(
+                after=self.after or None,
+                before=self.before or None,
+                limit=self.limit,
+                ascending=self.order == "asc",
+                **asked,
+            )
+        except KeyError as error:
+            param = "after" if error.args[0] == self.after else "before"
+            raise no_cursor(noun, error.args[0], param) from None
+
+
+Page = Annotated[Paging, Depends()]
 UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"description": "No such vector store."}}
 
 
@@ -85,22 +113,8 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
         return shown(store)
 
     @api.get("", summary="List vector stores")
-    def listing(
-        principal: caller,
-        after: Cursor = None,
-        before: Cursor = None,
-        limit: Limit = 20,
-        order: Order = "desc",
-    ) -> dict[str, Any]:
-        found, more = paged(
-            access.stores.page,
-            "vector store",
-            owner=owner_of(principal),
-            after=after,
-            before=before,
-            limit=limit,
-            ascending=order == "asc",
-        )
+    def listing(principal: caller, page: Page) -> dict[str, Any]:
+        found, more = page.of(access.stores.page, "vector store", owner=owner_of(principal))
         counts = access.files.counts([store.id for store in found])
         return listed([store_object(store, counts[store.id]) for store in found], more)
 
@@ -132,15 +146,3 @@ def router(keys: KeyRing, access: StoreAccess, indexed: Indexed) -> APIRouter:
         return {"id": store.id, "object": "vector_store.deleted", "deleted": deleted}
 
     return api
-
-
-def paged(
-    page: Callable[..., Any], noun: str, *, after: str | None, before: str | None, **asked: Any
-) -> Any:
-    """Return a page; where it begins or ends at nothing, InvalidRequest names the field."""
-    try:
-        return page(after=after or None, before=before or None, **asked)
-    except KeyError as error:
-        param = "after" if error.args[0] == after else "before"
-        told = no_cursor(noun, error.args[0], param)
-        raise told from None

@@ -61,7 +61,6 @@ def add(
         _end("There is no file of a kind that can be read.")
 
     async def work(index: Opened) -> tuple[str, list[Outcome]]:
-        await index.client.info(deadline_s=_ASK_S)
         chosen = index.store(store, key, create=True)
         filing = Filing(index.database, index.uploads, index.client, chosen)
         with progress(len(found), quiet=as_json) as show:
@@ -94,7 +93,6 @@ def remove(
         _end("Name what to remove, or `--all` to delete the vector store.")
 
     async def work(index: Opened) -> dict[str, Any]:
-        await index.client.info(deadline_s=_ASK_S)
         chosen = index.store(store, key)
         if not yes:
             named = "all of it" if everything else ", ".join(what or ())
@@ -148,7 +146,6 @@ def search(
     wanted = _filter(filters or ())
 
     async def work(index: Opened) -> Found:
-        await index.client.info(deadline_s=_ASK_S)
         ids = tuple(index.store(each, key).id for each in store)
         asked = Search(
             query=query,
@@ -179,8 +176,7 @@ def stats(
     """Show the vector stores and what they hold."""
 
     async def work(index: Opened) -> list[dict[str, Any]]:
-        await index.client.info(deadline_s=_ASK_S)
-        chosen = index.stores() if store is None else [index.store(store, key)]
+        chosen = index.chosen(store, key)
         only = chosen[0].id if store is not None else None
         held = {each.name: each for each in await index.client.stats(only, deadline_s=_STATS_S)}
         counts = index.counts([each.id for each in chosen])
@@ -211,8 +207,7 @@ def compact(
     """Fold what was added and removed into a new generation; searches and writes go on."""
 
     async def work(index: Opened) -> list[dict[str, Any]]:
-        await index.client.info(deadline_s=_ASK_S)
-        chosen = index.stores() if store is None else [index.store(store, key)]
+        chosen = index.chosen(store, key)
         there = {each.name for each in await index.client.stats(deadline_s=_STATS_S)}
         done = []
         with Console(stderr=True, quiet=as_json).status("") as status:
@@ -242,6 +237,7 @@ def _run(work: Callable[[Opened], Coroutine[None, None, _T]], left: str = "") ->
 
     async def open_and_work() -> _T:
         async with opened(settings) as index:
+            await index.client.info(deadline_s=_ASK_S)  # before anything is written
             return await work(index)
 
     try:

@@ -38,6 +38,10 @@ class Opened:
             after = page[-1].id if page else None
         return found
 
+    def chosen(self, named: str | None, key: str | None) -> list[VectorStore]:
+        """Return one vector store, or all where none is named; errors as of `store`."""
+        return self.stores() if named is None else [self.store(named, key)]
+
     def store(self, named: str, key: str | None, *, create: bool = False) -> VectorStore:
         """Return the vector store of an id or a name.
 
