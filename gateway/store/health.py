@@ -18,6 +18,16 @@ _table = sa.Table(
     sa.Column("evidence", sa.JSON, nullable=False),
     sa.Column("since", sa.Double, nullable=False),
 )
+_transitions = sa.Table(
+    "health_transitions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("alias", sa.String(200), nullable=False, index=True),
+    sa.Column("before", sa.String(20), nullable=False),
+    sa.Column("after", sa.String(20), nullable=False),
+    sa.Column("evidence", sa.JSON, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,17 @@ class AliasHealth:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A change of an alias's state: from which to which, when (Unix seconds), and why."""
+
+    alias: str
+    before: str
+    after: str
+    evidence: dict[str, Any]
+    at: float
+
+
 class Healths:
     """The health of aliases in the store; an alias without a row is HEALTHY."""
 
@@ -37,21 +58,48 @@ class Healths:
         self._database = database
 
     def put(self, alias: str, state: str, evidence: dict[str, Any]) -> AliasHealth:
-        """Write the state of an alias.
+        """Write the state of an alias; a state that it was not in is a transition.
 
         Raises:
             ValueError: There is no such state.
         """
         if state not in STATES:
             raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
-        health = AliasHealth(alias, state, evidence, time.time())
         with self._database.begin() as connection:
-            connection.execute(_table.delete().where(_table.c.alias == alias))
-            connection.execute(_table.insert().values(**storable(asdict(health))))
-        return health
+            return write(connection, AliasHealth(alias, state, evidence, time.time()))
+
+    def get(self, alias: str) -> AliasHealth | None:
+        """Return the state of an alias, or None where nobody has written one."""
+        with self._database.begin() as connection:
+            row = connection.execute(_table.select().where(_table.c.alias == alias)).first()
+        return None if row is None else AliasHealth(**row._mapping)
 
     def all(self) -> list[AliasHealth]:
         """Return the aliases that have a row."""
         with self._database.begin() as connection:
             rows = connection.execute(_table.select().order_by(_table.c.alias)).all()
         return [AliasHealth(**row._mapping) for row in rows]
+
+    def transitions(self, alias: str | None = None, limit: int = 100) -> list[Transition]:
+        """Return the latest changes, of one alias or of all, the newest first."""
+        query = _transitions.select().order_by(_transitions.c.id.desc()).limit(limit)
+        if alias is not None:
+            query = query.where(_transitions.c.alias == alias)
+        with self._database.begin() as connection:
+            rows = connection.execute(query).all()
+        return [Transition(r.alias, r.before, r.after, r.evidence, r.at) for r in rows]
+
+
+def write(connection: sa.Connection, health: AliasHealth) -> AliasHealth:
+    """Write a state inside a transaction; returns it, with the time since when it holds."""
+    query = sa.select(_table.c.state, _table.c.since).where(_table.c.alias == health.alias)
+    known = connection.execute(query).first()
+    before = "HEALTHY" if known is None else known.state
+    if before == health.state and known is not None:
+        health = AliasHealth(health.alias, health.state, health.evidence, known.since)
+    if before != health.state:
+        change = Transition(health.alias, before, health.state, health.evidence, health.since)
+        connection.execute(_transitions.insert().values(**storable(asdict(change))))
+    connection.execute(_table.delete().where(_table.c.alias == health.alias))
+    connection.execute(_table.insert().values(**storable(asdict(health))))
+    return health

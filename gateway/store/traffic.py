@@ -38,6 +38,7 @@ table = sa.Table(
     sa.Column("system_fingerprint", sa.Text),
     sa.Column("conversation", sa.Text),
     sa.Index(None, "created_at", "completion_id"),
+    sa.Index(None, "alias", "release", "created_at"),
 )
 
 
