@@ -81,8 +81,9 @@ def test_without_a_key_only_loopback_is_bound(tmp_path: Path) -> None:
     Keys(database).create("now there is one", ["inference"])
     database.close()
     process = subprocess.Popen(command, cwd=ROOT, env=environment)
+    wait(lambda: bool(psutil.Process(process.pid).children()), 30)
     with pytest.raises(subprocess.TimeoutExpired):
-        process.wait(4)
+        process.wait(2)
     process.terminate()
     assert process.wait(20) == 0
 

@@ -13,6 +13,7 @@ from gateway.store import (  # noqa: F401 - their tables
     jobs,
     keys,
     ledger,
+    monitoring,
     policies,
     releases,
     traffic,
