@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests start by themselves: the servers of PostgreSQL and Redis, and Prometheus;
-# and wrk for the bench.
+# Installs what the tests start by themselves: the servers of PostgreSQL and Redis, Prometheus and
+# its Alertmanager; and wrk for the bench.
 # Elsewhere than on Debian as root it only says what will be skipped. No service of the system is
 # left running.
 set -euo pipefail
@@ -11,6 +11,7 @@ if ! { command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/ini
     missing+=(postgresql)
 fi
 command -v prometheus >/dev/null || missing+=(prometheus)
+command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
 command -v redis-server >/dev/null || missing+=(redis-server)
 command -v wrk >/dev/null || missing+=(wrk)
 [ ${#missing[@]} -gt 0 ] || exit 0

@@ -16,6 +16,7 @@ from gateway.store import (  # noqa: F401 - their tables
     monitoring,
     policies,
     releases,
+    retraining,
     traffic,
     vector_store_batches,
     vector_store_files,
