@@ -56,18 +56,24 @@ class Novelty:
         # costs one multiplication and not as many as there are windows in memory.
         self._nearness: deque[Vectors] = deque()
 
-    def observe(self, window: Vectors) -> Scores:
-        """Score a window, then remember it. Rows that are no numbers get p-values of 1."""
+    def observe(self, window: Vectors, rng: np.random.Generator | None = None) -> Scores:
+        """Score a window, then remember it. Rows that are no numbers get p-values of 1.
+
+        Args:
+            window: Unit vectors of its prompts.
+            rng: Breaks ties in this window; None: the one that was given to all.
+        """
+        rng = rng or self._rng
         finite = np.asarray(np.isfinite(window).all(axis=1))
         known = np.where(finite[:, None], window, 0.0).astype(np.float32)
         similar = known @ self._reference.T
-        far = _judged(-similar.max(axis=1), self._far, finite, self._rng)
+        far = _judged(-similar.max(axis=1), self._far, finite, rng)
         crowded = None
         if sum(map(len, self._recent)) >= _LEAST_MEMORY:
             recent = np.concatenate(list(self._recent))
             density = _nearest(known @ recent.T) - _nearest(similar)
             usual = _nearest(np.concatenate(list(self._nearness), axis=1)) - self._usual
-            crowded = _judged(density, usual, finite, self._rng)
+            crowded = _judged(density, usual, finite, rng)
         self._remember(known[finite])
         return Scores(far, crowded)
 

@@ -187,6 +187,22 @@ class Monitoring:
         with self._database.begin() as connection:
             return [StoredWindow(**row._mapping) for row in connection.execute(query)]
 
+    def last_requests(self, alias: str, release: str, most: int) -> list[str]:
+        """Return the ids of the requests that were judged last, in their order."""
+        query = (
+            sa.select(_windows.c.requests)
+            .where(_windows.c.alias == alias, _windows.c.release == release)
+            .order_by(_windows.c.number.desc())
+            .limit(100)
+        )
+        found: list[str] = []
+        with self._database.begin() as connection:
+            for ids in connection.scalars(query):
+                if len(found) >= most:
+                    break
+                found = [*ids, *found]
+        return found[-most:]
+
     def purge(self, before: float) -> int:
         """Delete windows judged before a time (Unix seconds); returns how many."""
         with self._database.begin() as connection:
