@@ -1,87 +1,92 @@
 """Whether an answer begins by declining what was asked.
 
 Only the beginning is read, since what follows a proper answer ("… but I can't help with tax") is no
-refusal of it. An apology alone is none either ("I'm sorry to hear that"), nor is "I can't" with a
-verb that declines nothing ("I can't wait", "I can't find a charge of that sum"). The openings are
-those of common assistants; the tests hold a labelled list of them and of answers that look alike.
+refusal of it. A greeting and an apology are passed over; an apology alone is no refusal ("I'm sorry
+to hear that"), nor is "I can't" with a verb that declines nothing ("I can't wait", "I can't find a
+charge of that sum"). The openings are those of common assistants; the tests hold a labelled list of
+them and of answers that look alike. "I can't provide an exact date, but …" counts: it declines.
 """
 
 import re
 import unicodedata
 
 _READ = 300
+# Typographic signs as typed ones, and no marks of emphasis.
+_SAME = {
+    0x2018: "'", 0x2019: "'", 0x60: "'", 0xB4: "'", 0x2013: "-", 0x2014: "-",
+    0x2A: None, 0x5F: None,
+}  # fmt: skip
+# A few words of the same sentence.
+_FEW = r"[^.!?\n]{0,60}?"
 
-_ENGLISH_VERBS = (
-    r"(?:help|assist|provide|answer|comply|fulfil|fulfill|discuss|share|support|continue|engage|"
-    r"create|generate|write|produce|respond|do (?:that|this|it|so)|give (?:you|out|advice|any)|"
-    r"talk about|advise|offer|participate|complete (?:this|that|your) request|process that)"
+_BEFORE = re.compile(r"^[\W_]+")
+_GREETING = re.compile(
+    r"(?:hello|hi|hey|dear \w+|thank you for [^.!?,]{0,60}|thanks for [^.!?,]{0,60}|"
+    r"hallo|guten tag|bonjour|hola)( there)?[,.!]\s*"
 )
-_CANNOT = r"(?:can't|cannot|can not|won't|will not|am unable to|'m unable to|am not able to|" \
-          r"'m not able to|am not allowed to|'m not allowed to|couldn't|could not|" \
-          r"must decline to|am not permitted to|'m not permitted to)"  # fmt: skip
-_SORRY = (
-    r"(?:(?:i'm|i am|we're|we are)?\s*(?:so |very |really |truly )?(?:sorry|afraid)|"
-    r"i apologi[sz]e|my apologies|apologies|unfortunately|regrettably)"
+_APOLOGY = re.compile(
+    r"(?:"
+    r"(?:i'm |i am |we're |we are )?(?:so |very |really |truly )?(?:sorry|afraid)|"
+    r"i apologi[sz]e|my apologies|apologies|unfortunately|regrettably|"
+    r"es tut mir (?:sehr |wirklich )?leid|tut mir leid|entschuldigung|entschuldigen sie|leider|"
+    r"(?:je suis )?(?:vraiment )?(?:désolée?|navrée?)|je m'excuse|excusez-moi|malheureusement|"
+    r"lo siento(?: mucho)?|lo lamento|perd[oó]n|disculp[ae]n?|lamentablemente|desafortunadamente"
+    r")(?:[,.:;! -]|but |however |that (?=i )|for any inconvenience|aber |doch |dass |mais |pero )*"
 )
-_FILLER = r"(?:[,.:;!–—-]|\s|but|however|that|for any inconvenience)*"
+_VERBS = (
+    r"(?:help|assist|provide|answer|comply|fulfil|fulfill|discuss|share|continue|engage|create|"
+    r"generate|write|produce|respond|advise|(?:do|fulfill?) (?:that|this|it|so)|talk about|"
+    r"give (?:out|advice|you advice|(?:medical|legal|financial) advice))\b"
+)
+_VERBEN = (
+    r"(?:helfen|behilflich|unterstützen|beantworten|geben|bereitstellen|erfüllen|nachkommen|"
+    r"schreiben|erstellen|beraten|weiterhelfen|tun|machen)\b"
+)
+_ONLY_AI = r"an? (?:\w+ )?(?:ai|artificial intelligence|language model)\b"
+
 _OPENINGS = (
     # English
-    rf"(?:{_SORRY}{_FILLER})?(?:i|we)\s?{_CANNOT}\s(?:\w+ ){{0,2}}?{_ENGLISH_VERBS}\b",
-    rf"{_SORRY}{_FILLER}(?:i|we)\s?(?:can't|cannot|can not|won't|will not)\s?[.!]",
-    rf"{_SORRY}{_FILLER}(?:as an ai\b|(?:this|that|it) (?:is|goes) "
-    r"(?:against|outside|beyond))",
-    rf"(?:i|we)(?: must| have to|'ll have to| will have to)? "
-    r"(?:respectfully )?(?:decline|refuse)\b",
-    r"as an? (?:\w+ )?(?:ai|artificial intelligence|language model)\b[^.!?\n]{0,80}?"
-    r"\b(?:can't|cannot|can not|don't|do not|am unable|'m unable|am not able|'m not able|won't|"
-    r"not allowed|not permitted|not designed)\b",
-    r"(?:i'm|i am) (?:just |only )?an? (?:\w+ )?(?:ai|language model)\b[^.!?\n]{0,60}?"
-    r"\b(?:can't|cannot|don't|do not|unable|not able|won't)\b",
-    r"(?:it|that|this) (?:is|would be) (?:against|outside|beyond) my "
-    r"(?:guidelines|programming|policy|policies|scope|capabilities)",
+    r"(?:i|we)(?: can't| cannot| can not| won't| will not| couldn't| could not|"
+    r"(?:'m| am|'re| are) (?:un|not )(?:able|allowed|permitted) to)"
+    rf"(?: be able to)?(?: \w+ly)? {_VERBS}",
+    r"(?:i|we)(?: must| have to|'ll have to| will have to)?(?: respectfully)? (?:decline|refuse)\b",
+    rf"(?:as|(?:i'm|i am)(?: just| only)?) {_ONLY_AI}{_FEW}\b(?:can't|cannot|can not|don't|do not|"
+    r"won't|unable|not (?:able|allowed|permitted|designed))\b",
+    r"(?:it|that|this)(?:'s| is| goes| would be) (?:against|outside|beyond) my (?:guidelines|"
+    r"programming|polic|scope|capabilities)",
     # German
-    r"(?:(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung|entschuldigen sie|leider)"
-    r"[,.:;! –—-]*(?:aber |doch |dass )?)?(?:das |dabei |dazu |hierbei |da |hier )?"
-    r"(?:kann|darf|werde|könnte) ich (?:(?!ihnen sagen)[^.!?\n]){0,60}?"
-    r"(?:nicht|keine[nrms]?)\s(?:[^.!?\n]{0,60}?)"
-    r"(?:helfen|weiterhelfen|behilflich|unterstützen|beantworten|geben|bereitstellen|erfüllen|"
-    r"nachkommen|schreiben|erstellen|sagen|tun|machen|beraten)\b",
-    r"(?:es tut mir (?:sehr )?leid|tut mir leid|entschuldigung)[,.:;! –—-]*(?:aber |doch )?"
-    r"ich (?:kann|darf|werde)\b[^.!?\n]{0,80}?\b(?:nicht|keine[nrms]?)\b[^.!?\n]{0,60}?"
-    r"(?:helfen|weiterhelfen|behilflich|unterstützen|beantworten|geben|bereitstellen|erfüllen|"
-    r"nachkommen|schreiben|erstellen|tun|machen|beraten)\b",
-    r"ich (?:kann|darf|werde) (?:ihnen |dir |euch )?(?:leider )?(?:dabei |damit |hierbei |dazu )?"
-    r"(?:leider )?(?:nicht|keine[nrms]?) (?:[^.!?\n]{0,40}?)"
-    r"(?:helfen|weiterhelfen|behilflich|unterstützen|beantworten|geben|bereitstellen)\b",
-    r"als (?:ein )?(?:ki|künstliche intelligenz|sprachmodell|ki-\w+)\b[^.!?\n]{0,80}?"
-    r"\b(?:nicht|keine[nrms]?)\b",
+    rf"(?:\w+ )?(?:kann|darf|werde|möchte) ich {_FEW}\b(?:nicht|keine?[nrms]?)\b{_FEW}\b{_VERBEN}",
+    rf"ich (?:kann|darf|werde|möchte) {_FEW}\b(?:nicht|keine?[nrms]?)\b{_FEW}\b{_VERBEN}",
+    rf"als (?:ein )?(?:ki\b|künstliche intelligenz|sprachmodell){_FEW}\b(?:nicht|keine?[nrms]?)\b",
     # French
-    r"(?:(?:(?:je suis |je )?(?:vraiment )?(?:désolée?|navrée?)|(?:je m'|veuillez m'|je vous prie "
-    r"de m')?excuse[zr]?(?:-moi)?|malheureusement)[,.:;! –—-]*(?:mais )?)?"
-    r"je (?:ne (?:peux|puis|pourrai|suis) (?:malheureusement )?pas|ne peux malheureusement|"
-    r"n'ai pas (?:le droit|la possibilité))\b[^.!?\n]{0,30}?"
-    r"\b(?:aider|assister|répondre|fournir|donner|discuter|faire|en mesure|"
-    r"autorisée?|satisfaire|créer|écrire|rédiger)\b",
-    r"en tant qu'(?:ia|intelligence artificielle|assistant|modèle)\b[^.!?\n]{0,80}?"
-    r"\bn(?:e |')\w+ (?:\w+ )?pas\b",
+    r"je (?:ne (?:peux|puis|pourrai|suis)(?: malheureusement)? pas|n'ai pas le droit)\b"
+    rf"{_FEW}\b(?:aider|assister|répondre|fournir|donner|discuter|en mesure|autorisée?|créer|"
+    r"écrire|rédiger)\b",
+    r"en tant qu(?:'|e )(?:ia|intelligence artificielle|assistant|modèle)\b"
+    rf"{_FEW}\bn(?:e |')\w+ (?:\w+ )?pas\b",
     # Spanish
-    r"(?:(?:lo siento|lo lamento|perd[oó]n|disculp[ae]n?|lamentablemente|"
-    r"desafortunadamente)(?: mucho)?[,.:;! –—-]*(?:pero )?)?"
-    r"no (?:puedo|podemos|podr[ée]|me es posible|me est[áa] permitido|estoy autorizad[oa])"
-    r"\b[^.!?\n]{0,30}?(?:ayudar|asistir|responder|proporcionar|dar|hablar|hacer|cumplir|crear|"
-    r"escribir|generar|ofrecer)",
+    r"no (?:puedo|podemos|podr[ée]|me es posible|me está permitido|estoy autorizad[oa])\b"
+    rf"{_FEW}\b(?:ayudar|asistir|responder|proporcionar|dar|hablar|hacer|cumplir|crear|escribir|"
+    r"generar|ofrecer)",
     r"como (?:una? )?(?:ia|inteligencia artificial|modelo de lenguaje|asistente)\b"
-    r"[^.!?\n]{0,80}?\bno (?:puedo|tengo|soy|estoy)\b",
-)  # fmt: skip
+    rf"{_FEW}\bno (?:puedo|tengo|soy|estoy)\b",
+)
 _REFUSAL = re.compile("|".join(f"(?:{opening})" for opening in _OPENINGS))
-_BEFORE = re.compile(r"^[\W_]+")
-_GREETING = re.compile(r"^(?:hello|hi|dear customer|hallo|bonjour|hola|thank you for [^.!?,]{0,60})"
-                       r"[,.!]\s*")  # fmt: skip
+# Enough of a refusal only behind an apology.
+_BARE = re.compile(
+    r"(?:i|we) (?:can't|cannot|can not|won't|will not)[.!]|"
+    r"(?:that|this|it)(?:'s| is| goes) (?:against|outside|beyond)\b"
+)
 
 
 def is_refusal(answer: str) -> bool:
     """Return whether an answer begins by declining what was asked."""
-    start = unicodedata.normalize("NFKC", answer[:_READ]).casefold()
-    start = " ".join(start.replace("’", "'").replace("`", "'").split())
-    start = _GREETING.sub("", _BEFORE.sub("", start))
-    return _REFUSAL.match(start) is not None
+    start = unicodedata.normalize("NFKC", answer[:_READ]).translate(_SAME).lower()
+    start = _BEFORE.sub("", " ".join(start.split()))
+    greeting = _GREETING.match(start)
+    start = start[greeting.end() :] if greeting else start
+    apology = _APOLOGY.match(start)
+    if apology is None:
+        return _REFUSAL.match(start) is not None
+    rest = start[apology.end() :]
+    return _REFUSAL.match(rest) is not None or _BARE.match(rest) is not None

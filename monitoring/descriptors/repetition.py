@@ -3,17 +3,17 @@
 import math
 
 _WORDS = 4
-_MOST_WORDS = 2000
+_LAST_WORDS = 500
 
 
 def repetition(text: str) -> float:
     """Return the share of an answer's word 4-grams that stood in it before, 0 to 1.
 
     It is 1 minus distinct 4-grams by all of them (as "rep-4" in Welleck et al., "Neural Text
-    Generation with Unlikelihood Training", arXiv:1908.04319), in lower case, over the first 2,000
-    words. NaN for fewer than four words: there is nothing to repeat.
+    Generation with Unlikelihood Training", arXiv:1908.04319), in lower case, over the last 500
+    words: a model that is stuck stays so to the end. NaN for fewer than four words.
     """
-    words = text.lower().split(maxsplit=_MOST_WORDS)[:_MOST_WORDS]
+    words = text.lower().split()[-_LAST_WORDS:]
     count = len(words) - _WORDS + 1
     if count < 1:
         return math.nan
