@@ -3,17 +3,14 @@
 Nothing below the composition roots (`app`, `server`, `commands`) reads the environment.
 """
 
-import hashlib
 import ipaddress
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-# The kernel's limit for the path of a Unix socket is 108 bytes (unix(7)); a name is appended.
-_SOCKET_DIR_LIMIT = 80
+from retrieval import places
 
 
 class Settings(BaseSettings):
@@ -221,7 +218,7 @@ class Settings(BaseSettings):
 
     def retrieval_socket(self) -> Path:
         """Return the socket that the retrieval service of this host serves on."""
-        return self.run_dir() / "retrieval.sock"
+        return places.retrieval_socket(self.home)
 
     def spool_dir(self) -> Path:
         """Return the folder of traffic records that wait to be written to the store."""
@@ -229,8 +226,4 @@ class Settings(BaseSettings):
 
     def run_dir(self) -> Path:
         """Return the folder of the Unix sockets: in `home`, or in /tmp where that is too long."""
-        path = self.home.absolute() / "run"
-        if len(str(path)) <= _SOCKET_DIR_LIMIT:
-            return path
-        digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"driftgate-{digest}"
+        return places.run_dir(self.home)

@@ -87,7 +87,8 @@ class Scorer:
         shares = [
             self._languages[each] / total if each and total else math.nan for each in languages
         ]
-        return -np.asarray(shares, np.float64)
+        rare: Floats = -np.asarray(shares, np.float64)
+        return rare
 
     def _rng(self, number: int) -> np.random.Generator:
         return np.random.default_rng((zlib.crc32(self._name.encode()), number))

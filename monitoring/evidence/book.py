@@ -6,7 +6,7 @@ from what is stored (`driftgate monitor replay`).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,15 @@ class Levels:
     tolerance: float = 0.05
     baseline: int = 200
     limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """The last alarm of drift: in which window, with which evidence, and since which window."""
+
+    window: int
+    evidence: float
+    began: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +136,26 @@ class Book:
         self._levels = levels
         self._drift = {name: Detector(BETS, levels.windows) for name in drift}
         self._harm = {name: Harm(levels, limit) for name, limit in levels.limits.items()}
+        self.windows = 0
+        self.alarm: Alarm | None = None
 
     def observe(self, inputs: Mapping[str, Any]) -> dict[str, float]:
-        """Take what a window brought (`Inputs.as_dict`) and return the evidence of each signal."""
+        """Take what a window brought (`Inputs.as_dict`) and return the evidence of each signal.
+
+        After an alarm of drift the detectors begin anew: drift that lasts alarms again, and drift
+        that has ended does not.
+        """
+        if self.alarm is not None and self.alarm.window == self.windows - 1:
+            for detector in self._drift.values():
+                detector.restart()
         for name, detector in self._drift.items():
             p_values = inputs["p_values"].get(name)
             if p_values:
                 detector.observe(on_p_values(np.asarray(p_values, np.float64)))
+        if self.drift >= self._levels.windows:
+            began = self.windows + 1 - (self._onset() or 0)
+            self.alarm = Alarm(self.windows, self.drift, began)
+        self.windows += 1
         for name, losses in inputs["losses"].items():
             self._harm.setdefault(name, Harm(self._levels)).observe(losses)
         return {name: signal["evidence"] for name, signal in self.signals().items()}
@@ -150,7 +172,11 @@ class Book:
         return sorted(name for name, test in tests.items() if test is not None and test.alarm)
 
     @property
-    def onset(self) -> int | None:
+    def quiet(self) -> int | None:
+        """Return how many windows came after the last alarm of drift; None without one."""
+        return None if self.alarm is None else self.windows - 1 - self.alarm.window
+
+    def _onset(self) -> int | None:
         """Return how many windows ago the drift seems to have begun; None without windows."""
         seen = [each for each in self._drift.values() if each.windows]
         if not seen:
@@ -179,6 +205,8 @@ class Book:
         return {
             "drift": {name: each.state() for name, each in self._drift.items()},
             "harm": {name: each.state() for name, each in self._harm.items()},
+            "windows": self.windows,
+            "alarm": None if self.alarm is None else asdict(self.alarm),
         }
 
     @classmethod
@@ -191,6 +219,8 @@ class Book:
         book = cls(levels, ())
         book._drift = {name: Detector.restored(each) for name, each in state["drift"].items()}
         book._harm |= {name: Harm.restored(each, levels) for name, each in state["harm"].items()}
+        book.windows = int(state["windows"])
+        book.alarm = None if state["alarm"] is None else Alarm(**state["alarm"])
         return book
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from monitoring.evidence.bets import mean_of_logs
+from monitoring.evidence.conformal import Floats
 
 STAKES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 0.95)
 _STEPS = 100
@@ -20,8 +21,13 @@ class HarmTest:
     owes. While the mean of each loss, given all before, is at most m, no capital grows on average,
     and the chance that the mean of them ever reaches 1/alpha is at most alpha (Ville's inequality).
 
-    What a capital has become does not depend on the order of the losses, so their counts by
-    hundredths are all that is kept; a loss is rounded down, which can only hold evidence back.
+    A release may be good for months and bad from one day on: bets that had been lost until then
+    would have to be won back first. So a share 6 / (pi k)^2 of the capital waits for the k-th call
+    and bets only from there on. A mixture of bets is a bet, so the promise stays, and what happened
+    before a change costs the logarithm of k instead of all that was lost.
+
+    The lower limit looks at all losses, whose order does not matter to it: their counts by
+    hundredths are all that is kept. A loss is rounded down, which can only hold evidence back.
 
     Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting",
     JRSS B 86 (2024), arXiv:2010.09686.
@@ -42,6 +48,9 @@ class HarmTest:
         self.alpha = alpha
         self.peak = 1.0
         self._counts = np.zeros(_STEPS + 1, np.int64)
+        self._calls = 0
+        self._waiting = 1.0
+        self._logs = np.full(len(STAKES), -np.inf)
 
     def observe(self, losses: Iterable[float]) -> float:
         """Take losses and return the evidence.
@@ -53,8 +62,13 @@ class HarmTest:
         for loss in taken:
             if not 0.0 <= loss <= 1.0:
                 raise ValueError(f"a loss is between 0 and 1, not {loss}")
-        for loss in taken:
-            self._counts[math.floor(loss * _STEPS + 1e-9)] += 1
+        places = [math.floor(loss * _STEPS + 1e-9) for loss in taken]
+        fresh = np.bincount(places, minlength=_STEPS + 1) if places else self._counts * 0
+        self._counts += fresh
+        self._calls += 1
+        starting = 6 / (math.pi * self._calls) ** 2
+        self._waiting = max(self._waiting - starting, 0.0)
+        self._logs = np.logaddexp(self._logs, math.log(starting)) + _gains(self.limit) @ fresh
         self.peak = max(self.peak, self.evidence)
         return self.evidence
 
@@ -71,7 +85,9 @@ class HarmTest:
     @property
     def evidence(self) -> float:
         """Return the evidence that the mean is above the limit; 1/alpha is an alarm."""
-        return float(np.exp(min(self._log_capital(self.limit), 690.0)))
+        if not self._calls:
+            return 1.0
+        return self._waiting + float(np.exp(min(mean_of_logs(self._logs), 690.0)))
 
     @property
     def alarm(self) -> bool:
@@ -91,13 +107,16 @@ class HarmTest:
         return low
 
     def _log_capital(self, mean: float) -> float:
-        gains = np.log1p(np.asarray(STAKES)[:, None] * (_VALUES - mean) / mean)
-        return mean_of_logs(gains @ self._counts)
+        return mean_of_logs(_gains(mean) @ self._counts)
 
     def state(self) -> dict[str, Any]:
         """Return all that `restored` needs, as plain JSON."""
         counts = {str(place): int(n) for place, n in enumerate(self._counts) if n}
-        return {"limit": self.limit, "alpha": self.alpha, "peak": self.peak, "counts": counts}
+        return {
+            "limit": self.limit, "alpha": self.alpha, "peak": self.peak, "counts": counts,
+            "calls": self._calls, "waiting": self._waiting,
+            "logs": self._logs.tolist() if self._calls else None,
+        }  # fmt: skip
 
     @classmethod
     def restored(cls, state: dict[str, Any]) -> "HarmTest":
@@ -112,7 +131,19 @@ class HarmTest:
                 raise ValueError(f"counts: {place} is not a hundredth, or its count is below 0")
             test._counts[int(place)] = int(count)
         test.peak = float(state["peak"])
+        test._calls = int(state["calls"])
+        test._waiting = float(state["waiting"])
+        if test._calls:
+            test._logs = np.asarray(state["logs"], np.float64)
+            if test._logs.shape != (len(STAKES),) or not np.isfinite(test._logs).all():
+                raise ValueError(f"logs: {len(STAKES)} numbers are needed")
         return test
 
 
 _VALUES = np.arange(_STEPS + 1) / _STEPS
+
+
+def _gains(mean: float) -> Floats:
+    """Return what each stake makes of each loss, as a logarithm; shape (stakes, values)."""
+    gains: Floats = np.log1p(np.asarray(STAKES)[:, None] * (_VALUES - mean) / mean)
+    return gains

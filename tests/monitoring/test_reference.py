@@ -19,7 +19,8 @@ def rows(count: int) -> list[Row]:
 
 def unit(count: int, seed: int = 0) -> reference.Vectors:
     found = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    unit: reference.Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
 
 
 def test_what_was_frozen_is_read_again(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ _CENTRES = np.random.default_rng(7).normal(size=(5, 16))
 
 def _vectors(rng: np.random.Generator, topics: np.ndarray) -> Vectors:
     found = (_CENTRES[topics] + rng.normal(size=(len(topics), 16)) * 0.3).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    unit: Vectors = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return unit
 
 
 def _rows(rng: np.random.Generator, count: int, *, nll: bool = True) -> list[Row]:

@@ -23,15 +23,20 @@ def test_drift_shows_in_the_average_and_harm_in_its_signal() -> None:
         book.observe(_inputs(rng).as_dict())
     assert book.drift < 20
     assert book.harms == []
-    for _ in range(20):
+    while book.alarm is None:
         book.observe(_inputs(rng, new=0.3, loss=0.6).as_dict())
     signals = book.signals()
     # `crowded` said nothing, and counts as 1 in the average.
     assert signals[TOGETHER]["evidence"] == pytest.approx((signals["far"]["evidence"] + 1) / 2)
-    assert book.drift > LEVELS.windows
+    assert book.alarm.evidence == book.drift > LEVELS.windows
+    assert book.alarm.began == 20
+    assert book.alarm.window < 30
+    for _ in range(10):
+        book.observe(_inputs(rng, loss=0.6).as_dict())
+    assert book.quiet == 10
+    assert book.drift < 20
     assert book.harms == ["format"]
-    assert signals["format"]["mean"] > signals["format"]["limit"]
-    assert book.onset == 20
+    assert book.signals()["format"]["mean"] > book.signals()["format"]["limit"]
 
 
 def test_the_state_and_the_stored_inputs_give_the_same_evidence_again() -> None:

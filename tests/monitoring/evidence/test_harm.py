@@ -30,6 +30,22 @@ def test_a_release_that_got_worse_is_found() -> None:
     assert _alarms(0.20, 0.10, runs=20, length=1000, seed=2) >= 0.95
 
 
+def test_a_release_that_was_good_for_long_is_found_as_well() -> None:
+    rng = np.random.default_rng(9)
+    delays = []
+    for _ in range(20):
+        test = HarmTest(0.15)
+        for _ in range(1000):
+            test.observe((rng.random(50) < 0.10).astype(float))
+        assert not test.alarm
+        windows = 0
+        while not test.alarm and windows < 100:
+            test.observe((rng.random(50) < 0.35).astype(float))
+            windows += 1
+        delays.append(windows)
+    assert np.median(delays) <= 6  # 300 requests; without waiting capital it takes 20 times that
+
+
 def test_the_lower_limit_holds_and_comes_near() -> None:
     rng = np.random.default_rng(3)
     limits = []
