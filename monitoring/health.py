@@ -38,5 +38,5 @@ def reasons(book: Book, release: str, topics: Sequence[Mapping[str, Any]]) -> di
             for name in book.harms
         },
         "alarm": None if book.alarm is None else asdict(book.alarm),
-        "topics": [topic["label"] for topic in topics],
+        "topics": [topic["news"] for topic in topics if topic.get("news")],
     }

@@ -45,6 +45,12 @@ def losses_of(requests: Iterable[Request]) -> dict[str, list[float]]:
     return found
 
 
+def mean_loss(request: Request) -> float:
+    """Return the mean of a request's known losses; NaN without any."""
+    known = list(losses(request).values())
+    return math.fsum(known) / len(known) if known else math.nan
+
+
 def means(rows: Sequence[Row]) -> dict[str, float]:
     """Return the mean of each descriptor over the rows that have it."""
     found: dict[str, float] = {}

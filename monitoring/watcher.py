@@ -5,6 +5,7 @@ monitor that is killed goes on with the same window. The first requests that a r
 become its reference, unless it was given one.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +21,10 @@ from monitoring.novelty import MEMORY
 from monitoring.reference import Reference
 from monitoring.replay import RESTART
 from monitoring.requests import Request, of_record
-from monitoring.rows import Described, described, losses_of, means
+from monitoring.rows import Described, described, losses_of, mean_loss, means
 from monitoring.scorer import Scorer
 from monitoring.settings import MonitorSettings, slug
+from monitoring.topic_view import TopicView
 
 FEEDBACK = "feedback"
 
@@ -59,6 +61,7 @@ class Watcher:
         self.folder = settings.folder() / "references" / slug(alias, release)
         self.reference: Reference | None = None
         self._scorer: Scorer | None = None
+        self._topics: TopicView | None = None
         self._store, self._healths, self._embedder = store, healths, embedder
         self._settings, self._clock = settings, clock
         self._levels = settings.levels()
@@ -93,9 +96,12 @@ class Watcher:
         ids = self._store.last_requests(self.alias, self.release, MEMORY)
         records = {record.completion_id: record for record in self._store.requests(ids)}
         texts = [of_record(records[id]).prompt or "" for id in ids if id in records]
+        topics = await asyncio.to_thread(TopicView, found)
         if texts:
-            scorer.novelty.recall(await self._embedder.vectors(texts))
-        self.reference, self._scorer = found, scorer
+            vectors = await self._embedder.vectors(texts)
+            scorer.novelty.recall(vectors)
+            topics.recall(texts, vectors)
+        self.reference, self._scorer, self._topics = found, scorer, topics
         return scorer
 
     async def _collect(self, state: MonitorState) -> MonitorState | None:
@@ -130,7 +136,7 @@ class Watcher:
         if taken.requests:
             rows = await described(taken.requests, self._embedder)
             p_values = scorer.score(rows.rows, rows.vectors, state.windows)
-            state = self._seen(state, rows)
+            state = self._seen(state, rows, taken.requests)
         if "book" in state.detail:
             book = Book.restored(state.detail["book"], self._levels)
         else:
@@ -174,14 +180,20 @@ class Watcher:
             replace(state, detail=taken.detail, left_out=left_out, updated_at=self._clock())
         )
 
-    def _seen(self, state: MonitorState, rows: Described) -> MonitorState:
+    def _seen(
+        self, state: MonitorState, rows: Described, requests: Sequence[Request]
+    ) -> MonitorState:
         """Return the state with what the window's requests look like beside the reference."""
         now = means(rows.rows)
         usual = {} if self.reference is None else means(self.reference.rows)
         shown = {
             name: {"now": now.get(name), "reference": usual.get(name)} for name in {*now, *usual}
         }
-        return replace(state, descriptors=shown)
+        topics = state.topics
+        if self._topics is not None:
+            self._topics.add(rows.rows, rows.vectors, [mean_loss(each) for each in requests])
+            topics = self._topics.shown()
+        return replace(state, descriptors=shown, topics=topics)
 
     def _write(
         self,
