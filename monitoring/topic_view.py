@@ -45,16 +45,19 @@ class TopicView:
             self._vectors.append(vector)
             self._losses.append(loss)
 
-    def shown(self) -> list[dict[str, Any]]:
+    def shown(self, *, look: bool = False) -> list[dict[str, Any]]:
         """Return the topics: what is new first, then what has grown, then all, the largest first.
 
         `news` says in words what is new or has grown, and is empty for the others.
+
+        Args:
+            look: Look for what is new in any case.
         """
         if not self._vectors:
             return []
         vectors = np.stack(list(self._vectors)).astype(np.float32)
         losses = np.asarray(self._losses, np.float64)
-        if self._windows % _LOOK_EVERY == 0:
+        if look or self._windows % _LOOK_EVERY == 0:
             found = self._topics.emerging(vectors, list(self._texts))
             self._emerging = [
                 _as_dict(each.topic, each.sentence(), _mean(losses[list(each.rows)]))

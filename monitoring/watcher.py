@@ -189,11 +189,9 @@ class Watcher:
         shown = {
             name: {"now": now.get(name), "reference": usual.get(name)} for name in {*now, *usual}
         }
-        topics = state.topics
         if self._topics is not None:
             self._topics.add(rows.rows, rows.vectors, [mean_loss(each) for each in requests])
-            topics = self._topics.shown()
-        return replace(state, descriptors=shown, topics=topics)
+        return replace(state, descriptors=shown)
 
     def _write(
         self,
@@ -212,9 +210,13 @@ class Watcher:
             self.alias, self.release, state.windows, min(times), max(times),
             [request.id for request in taken.requests], inputs, evidence, now,
         )  # fmt: skip
+        topics = state.topics
+        if taken.requests and self._topics is not None:
+            topics = self._topics.shown(look=book.quiet == 0)
         after = replace(
             state,
             stage="watching",
+            topics=topics,
             windows=state.windows + 1,
             requests=state.requests + len(taken.requests),
             left_out=state.left_out + taken.left_out,

@@ -122,9 +122,10 @@ def test_usual_traffic_is_no_alarm_and_a_new_topic_is(world: World) -> None:
     world.send(600, "card loan rate crypto")
     _steps(watcher)
     assert world.health() == "WARN"
-    reasons = world.healths.transitions("m")[0].evidence
-    assert any("crypto" in news for news in reasons["topics"])
-    alarm = reasons["alarm"]
+    now = world.healths.get("m")
+    assert now is not None
+    assert any("new: crypto" in news for news in now.evidence["topics"])
+    alarm = world.healths.transitions("m")[0].evidence["alarm"]
     assert alarm["evidence"] >= 1000
     assert 28 <= alarm["began"] <= alarm["window"] <= 40  # the new topic came with window 31
     world.send(2500)
