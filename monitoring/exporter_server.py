@@ -8,6 +8,7 @@ import ipaddress
 import logging
 import shutil
 import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -83,8 +84,9 @@ class ExporterServer(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Log what went wrong with a connection; who asked is not told."""
-        _log.warning("a request to the exporter failed", exc_info=True)
+        """Log what went wrong with a connection, but for one that the other side closed."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            _log.warning("a request to the exporter failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
