@@ -37,6 +37,7 @@ def serving() -> Iterator[tuple[str, str]]:
             **os.environ,
             "DRIFTGATE_HOME": home,
             "DRIFTGATE_PORT": str(port),
+            "DRIFTGATE_MONITOR": "false",
         }
         log = Path(home) / "serve.out"
         with log.open("wb") as output:

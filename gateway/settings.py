@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         description="`driftgate serve` also runs a worker for fine-tuning jobs, where the "
         "`training` extra is installed.",
     )
+    monitor: bool = Field(
+        True,
+        description="`driftgate serve` also runs the monitor, where the `monitoring` extra is "
+        "installed.",
+    )
     max_response_bytes: int = Field(
         64 * 2**20, ge=1024, description="Largest answer of an engine that is relayed, in bytes."
     )

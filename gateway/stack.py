@@ -1,4 +1,4 @@
-"""Everything on one machine: the engines, the retrieval service, the worker and the gateway.
+"""Everything on one machine: engines, retrieval service, worker, monitor and gateway.
 
 `driftgate serve` runs this. The parts are processes of their own, each started through the guard,
 so that none is left behind however this one ends.
@@ -95,15 +95,19 @@ class Stack:
                 5.0,
             )
         self._worker: Service | None = None
-        if settings.training_worker and settings.engine != "echo" and _can_train():
+        if settings.training_worker and settings.engine != "echo" and _can("worker", "dbos"):
             self._worker = Service("worker", _driftgate("worker"), logs / "worker.log", 15.0)
+        self._monitor: Service | None = None
+        if settings.monitor and self._retrieval is not None and _can("monitor", "sklearn"):
+            command = _driftgate("monitor", "run")
+            self._monitor = Service("monitor", command, logs / "monitor.log", 10.0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run until `stop` is set: the gateway finishes first, then what it relies on."""
         gateway_stop, rest_stop = stop, asyncio.Event()
         gateway = asyncio.create_task(self._gateway.run(gateway_stop))
         rest = [asyncio.create_task(self._launcher.run(rest_stop))]
-        for service in (self._retrieval, self._worker):
+        for service in (self._retrieval, self._worker, self._monitor):
             if service is not None:
                 rest.append(asyncio.create_task(service.run(rest_stop)))
         stopping = asyncio.create_task(stop.wait())
@@ -149,10 +153,10 @@ def _retrieval_options(settings: Settings, embedder: Path) -> list[str]:
     return [part for name, value in options.items() if value for part in (name, value)]
 
 
-def _can_train() -> bool:
-    """Return whether the `training` extra is installed; it is not imported here, but run."""
+def _can(command: str, module: str) -> bool:
+    """Return whether a package's extra is installed; it is not imported here, but run."""
     commands = {point.name for point in entry_points(group="driftgate.commands")}
-    return "worker" in commands and find_spec("dbos") is not None
+    return command in commands and find_spec(module) is not None
 
 
 def _driftgate(*arguments: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The monitor: in each cycle it looks at every release that answers, and at nothing twice.
 
-    aliases → watchers (windows → evidence → health) → judge, probes → reports
+    probes → aliases → watchers (windows → evidence → health) → judge → reports
 
 An alias whose step fails is told, counted and tried again in the next cycle; the others go on.
 """
@@ -19,12 +19,17 @@ from gateway.store.health import Healths
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.releases import Releases
 from monitoring.embedding import Embedder
+from monitoring.judge import Judge
+from monitoring.probing import Probing
 from monitoring.reference import ReferenceUnusable
+from monitoring.reporting import is_due, write_report
+from monitoring.reports import NothingToReport
 from monitoring.settings import MonitorSettings
 from monitoring.watcher import Watcher
 from retrieval.client import RetrievalFailed, RetrievalUnavailable
 
 _log = logging.getLogger(__name__)
+JUDGED = "judge"
 _MOST_WINDOWS = 50
 _FAILURES = (ReferenceUnusable, RetrievalFailed, RetrievalUnavailable, StoreError, OSError)
 
@@ -40,6 +45,8 @@ class Monitor:
         settings: The monitor's settings.
         database: The store.
         embedder: Makes vectors of prompts.
+        probing: Asks golden probes; None: none are asked.
+        judge: Scores a sample of the answers; None: nobody does.
         clock: Unix seconds.
     """
 
@@ -48,9 +55,12 @@ class Monitor:
         settings: MonitorSettings,
         database: Database,
         embedder: Embedder,
+        probing: Probing | None = None,
+        judge: Judge | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._settings, self._embedder, self._clock = settings, embedder, clock
+        self._probing, self._judge = probing, judge
         self._releases = Releases(database)
         self._store = Monitoring(database)
         self._healths = Healths(database)
@@ -72,18 +82,47 @@ class Monitor:
         except StoreError as error:
             self._fail("store", error)
             return written
+        if self._probing is not None:
+            self.failures |= await self._probing.ask_due(self.watchers.values())
         for watcher in list(self.watchers.values()):
             try:
-                for _ in range(_MOST_WINDOWS):
-                    state = await watcher.step()
-                    if state is None:
-                        break
-                    written.append(state)
-                    if state.stage != "watching":
-                        break
+                written += await self._watch(watcher)
             except _FAILURES as error:
                 self._fail(watcher.alias, error)
         return written
+
+    async def _watch(self, watcher: Watcher) -> list[MonitorState]:
+        """Judge every full window of a release."""
+        written: list[MonitorState] = []
+        for _ in range(_MOST_WINDOWS):
+            state = await watcher.step()
+            if state is None:
+                break
+            written.append(state)
+            if state.stage != "watching":
+                break
+            if self._judge is not None:
+                verdicts = await self._judge.judge(watcher.judged)
+                watcher.add_losses(JUDGED, [1 - verdict.score for verdict in verdicts])
+        if any(is_due(state, self._settings.monitor_report_windows) for state in written):
+            await self._report(watcher, written[-1])
+        return written
+
+    async def _report(self, watcher: Watcher, state: MonitorState) -> None:
+        if watcher.reference is None:
+            return
+        with contextlib.suppress(NothingToReport):
+            await write_report(
+                self._settings, self._store, state, watcher.reference, self._embedder,
+                self._clock(),
+            )  # fmt: skip
+
+    def health(self) -> dict[str, str]:
+        """Return the state of each alias that has one; none while the store is away."""
+        try:
+            return {health.alias: health.state for health in self._healths.all()}
+        except StoreError:
+            return {}
 
     def _look(self) -> None:
         """Keep a watcher for each release that gets live traffic."""

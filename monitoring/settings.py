@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from monitoring.evidence.book import Levels
+from monitoring.evidence.levels import Levels
 
 
 class MonitorSettings(BaseSettings):

@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from gateway.cli import build
 from gateway.settings import Settings
+from monitoring.settings import MonitorSettings
 
 _README = Path(__file__).parents[1] / "README.md"
 
@@ -20,7 +21,12 @@ _README = Path(__file__).parents[1] / "README.md"
 def settings_table() -> str:
     """Return every setting with its default as a Markdown table."""
     rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
-    for name, field in Settings.model_fields.items():
+    fields = Settings.model_fields | {
+        name: field
+        for name, field in MonitorSettings.model_fields.items()
+        if name not in Settings.model_fields
+    }
+    for name, field in fields.items():
         default = field.default
         shown = "" if default in (None, "", PydanticUndefined) else f"`{default}`"
         rows.append(f"| `DRIFTGATE_{name.upper()}` | {shown} | {field.description} |")

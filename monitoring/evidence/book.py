@@ -6,7 +6,7 @@ from what is stored (`driftgate monitor replay`).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,29 +15,11 @@ from monitoring.evidence.bets import BETS, on_p_values
 from monitoring.evidence.combining import average
 from monitoring.evidence.detector import Detector
 from monitoring.evidence.harm import HarmTest
+from monitoring.evidence.levels import Levels as Levels
 
 TOGETHER = "all"
 """The name of the drift signals' average, which is what alarms."""
 _PLACES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """How sure the evidence must be.
-
-    Attributes:
-        windows: Mean number of windows between false alarms of drift.
-        alpha: Chance that one harm signal ever alarms about a release that is as good as ever.
-        tolerance: How much a mean loss may rise above its baseline.
-        baseline: Losses that a baseline is made of.
-        limits: Limits that are agreed rather than measured, by signal.
-    """
-
-    windows: float = 43_200.0
-    alpha: float = 0.01
-    tolerance: float = 0.05
-    baseline: int = 200
-    limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

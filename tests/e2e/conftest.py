@@ -66,6 +66,7 @@ def _serve(home: Path) -> Iterator[Served]:
         "DRIFTGATE_HOME": str(home),
         "DRIFTGATE_MODELS_DIR": str(_ROOT / ".driftgate" / "models"),
         "DRIFTGATE_PORT": str(port),
+        "DRIFTGATE_MONITOR_PORT": "0",
         # Tested here is what is answered. Two cores that compute eight answers at once are late.
         "DRIFTGATE_RETRIEVAL_DEADLINE_MS": "5000",
     }

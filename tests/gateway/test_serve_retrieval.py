@@ -28,6 +28,7 @@ def test_documents_are_indexed_and_found_beside_a_running_gateway(
         "DRIFTGATE_HOME": str(tmp_path / "home"),
         "DRIFTGATE_MODELS_DIR": str(minilm.parent),
         "DRIFTGATE_PORT": str(port),
+        "DRIFTGATE_MONITOR": "false",
     }
 
     def index(*arguments: str) -> Any:
