@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         if not reports:
             return self._refuse(404, "this alias has no report yet", "alias")
-        to = {"Location": "/reports/" + quote(max(reports)[1].lstrip("/"))}
+        to = {"Location": "/reports/" + quote(max(reports)[1].removeprefix("/reports/"))}
         self._answer(302, b"", "text/plain", to)
 
     def _has_token(self) -> bool:

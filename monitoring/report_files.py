@@ -13,7 +13,7 @@ _TYPES = {
 # it reads nothing of this server; and it may load and send nothing.
 HEADERS = {
     "Content-Security-Policy": "sandbox allow-scripts allow-downloads; default-src 'none'; "
-    "script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",

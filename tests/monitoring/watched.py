@@ -56,7 +56,7 @@ def state(alias: str, release: str, **fields: Any) -> MonitorState:
                 "loss": None, "examples": [],
             },
         ],
-        "report": f"{alias}/latest.html",
+        "report": f"/reports/{alias}/latest.html",
         "updated_at": time.time(),
     }  # fmt: skip
     return MonitorState(alias, release, **known | fields)
