@@ -20,17 +20,31 @@ _Panel = TypeVar(
     "_Panel", stat.Panel, lines.Panel, tables.Panel, bargauge.Panel, statetimeline.Panel
 )
 
-# The states of an alias as numbers, and how they are shown.
-STATES = ("HEALTHY", "WARN", "DEGRADED", "RETRAINING", "CANARY")
-_STATE_COLORS = ("green", "orange", "red", "blue", "purple")
-HEALTH = (
-    "max by (alias) ("
-    + " or ".join(
-        f'{number} * driftgate_monitor_alias_health{{alias=~"$alias", state="{state}"}}'
-        for number, state in enumerate(STATES)
-    )
-    + ")"
-)
+# States in the order of the numbers that stand for them, and their colours.
+HEALTH_STATES = {
+    "HEALTHY": "green", "WARN": "orange", "DEGRADED": "red", "RETRAINING": "blue",
+    "CANARY": "purple",
+}  # fmt: skip
+ENGINE_STATES = {
+    "ready": "green", "starting": "blue", "restarting": "orange", "stopping": "purple",
+    "failed": "red",
+}  # fmt: skip
+
+
+def as_numbers(metric: str, states: dict[str, str], by: str, of: str = "") -> str:
+    """Return the expression of the state that is 1, as its number among all.
+
+    Args:
+        metric: It has a label `state`, and is 1 for the state that something is in.
+        states: All there are.
+        by: The labels of what is in a state.
+        of: Further matchers, each followed by a comma.
+    """
+    each = (f'{n} * {metric}{{{of}state="{state}"}}' for n, state in enumerate(states))
+    return f"max by ({by}) ({' or '.join(each)})"
+
+
+HEALTH = as_numbers("driftgate_monitor_alias_health", HEALTH_STATES, "alias", 'alias=~"$alias", ')
 
 
 def query(expr: str, legend: str = "") -> prometheus.Dataquery:
@@ -164,26 +178,26 @@ def bars(
 
 
 def timeline(
-    title: str, about: str, *queries: prometheus.Dataquery, span: int = 12, height: int = 6
+    title: str, about: str, shown: prometheus.Dataquery, states: dict[str, str]
 ) -> statetimeline.Panel:
-    """Return the states of aliases over time; the values are those of `HEALTH`."""
+    """Return the states of something over time; `shown` gives them as `as_numbers` does."""
     panel = (
         statetimeline.Panel()
-        .mappings(list(_states_of_health()))
+        .mappings(_named(states))
         .show_value(looks.VisibilityMode.AUTO)
         .merge_values(True)
         .row_height(0.8)
         .fill_opacity(80)
         .legend(common.VizLegendOptions().show_legend(False))
     )
-    return _with(panel, title, about, queries, span, height)
+    return _with(panel, title, about, [shown], 12, 9)
 
 
 def health(title: str, about: str, span: int = 6) -> stat.Panel:
     """Return the state that each alias is in."""
     panel = number(title, about, "none", now(HEALTH, "{{alias}}"), span=span, named=True)
     panel = panel.color_mode(looks.BigValueColorMode.BACKGROUND_SOLID)
-    return panel.mappings(list(_states_of_health())).graph_mode(looks.BigValueGraphMode.NONE)
+    return panel.mappings(_named(HEALTH_STATES)).graph_mode(looks.BigValueGraphMode.NONE)
 
 
 def grid(
@@ -238,12 +252,12 @@ def right_axis(unit: str) -> Override:
     return [*unit_of(unit), shapes.DynamicConfigValue("custom.axisPlacement", "right")]
 
 
-def _states_of_health() -> list[shapes.ValueMap]:
-    shown: dict[str, shapes.ValueMappingResult] = {
+def _named(states: dict[str, str]) -> list[shapes.ValueMapping]:
+    options: dict[str, shapes.ValueMappingResult] = {
         str(n): shapes.ValueMappingResult(text=state, color=color, index=n)
-        for n, (state, color) in enumerate(zip(STATES, _STATE_COLORS, strict=True))
+        for n, (state, color) in enumerate(states.items())
     }
-    return [shapes.ValueMap(options=shown)]
+    return [shapes.ValueMap(options=options)]
 
 
 def _with(

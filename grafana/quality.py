@@ -5,6 +5,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from grafana.board import MONITOR, board, chosen, report_link
 from grafana.panels import (
     HEALTH,
+    HEALTH_STATES,
     bars,
     fixed,
     graph,
@@ -130,7 +131,7 @@ def quality() -> Dashboard:
                     "HEALTHY, WARN (the questions drift), DEGRADED (the answers got worse), then "
                     "RETRAINING and CANARY.",
                     query(HEALTH, "{{alias}}"),
-                    height=9,
+                    HEALTH_STATES,
                 ),
             ],
             "Harm: are the answers worse?": [

@@ -3,7 +3,7 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import MONITOR, board, chosen, report_link
-from grafana.panels import HEALTH, bars, graph, health, now, number, query, timeline
+from grafana.panels import HEALTH, HEALTH_STATES, bars, graph, health, now, number, query, timeline
 
 _OF = 'gen_ai_request_model=~"$alias", gen_ai_response_model=~"$release"'
 _TARGET = 'alias=~"$alias", release=~"$release"'
@@ -72,7 +72,7 @@ def rollout() -> Dashboard:
                     "Health over time",
                     "A retraining goes DEGRADED → RETRAINING → CANARY → HEALTHY.",
                     query(HEALTH, "{{alias}}"),
-                    height=9,
+                    HEALTH_STATES,
                 ),
             ],
             "One release beside the other": [

@@ -3,7 +3,16 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import board, chosen
-from grafana.panels import graph, now, number, query, right_axis, timeline
+from grafana.panels import (
+    ENGINE_STATES,
+    as_numbers,
+    graph,
+    now,
+    number,
+    query,
+    right_axis,
+    timeline,
+)
 
 _OF = 'gen_ai_request_model=~"$alias", gen_ai_response_model=~"$release"'
 _ALIAS = 'gen_ai_request_model=~"$alias"'
@@ -184,9 +193,12 @@ def serving() -> Dashboard:
                     "Slots",
                     "The state of each engine. Only a ready one gets requests; in a roll-out two "
                     "are ready.",
-                    query("driftgate_engine_state == 1", "{{host}} {{slot}}: {{state}}"),
-                    height=9,
-                ).mappings([]),
+                    query(
+                        as_numbers("driftgate_engine_state", ENGINE_STATES, "host, slot"),
+                        "{{host}} {{slot}}",
+                    ),
+                    ENGINE_STATES,
+                ),
                 graph(
                     "Load",
                     "What vLLM computes and holds back, and how full its cache of keys and values "

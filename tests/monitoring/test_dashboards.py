@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.store.engines import EngineState
+from gateway.store.health import STATES
 from grafana.build import FOLDER, texts
+from grafana.panels import ENGINE_STATES, HEALTH_STATES
 
 _ROOT = Path(__file__).parents[2]
 _TITLES = {
@@ -123,3 +126,20 @@ def test_the_provider_reads_a_folder_that_is_not_changed_in_grafana() -> None:
     (provider,) = yaml.safe_load((folder / "driftgate.yaml").read_text())["providers"]
     assert provider["options"]["path"] == "/etc/grafana/dashboards"
     assert provider["allowUiUpdates"] is False
+
+
+def test_every_state_has_a_name_and_a_colour() -> None:
+    assert set(HEALTH_STATES) == set(STATES)
+    assert set(ENGINE_STATES) == {state.value for state in EngineState}
+    for board, title, states in (
+        ("quality", "Health over time", HEALTH_STATES),
+        ("rollout", "Health over time", HEALTH_STATES),
+        ("serving", "Slots", ENGINE_STATES),
+    ):
+        (panel,) = [p for p in _panels(_BOARDS[board]) if p["title"] == title]
+        (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+        for number, (state, color) in enumerate(states.items()):
+            assert mapping["options"][str(number)]["text"] == state
+            assert mapping["options"][str(number)]["color"] == color
+            assert f"{number} * driftgate_" in panel["targets"][0]["expr"]
+            assert f'state="{state}"' in panel["targets"][0]["expr"]
