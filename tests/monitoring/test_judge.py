@@ -179,7 +179,11 @@ async def test_no_more_are_asked_at_a_time_than_allowed() -> None:
 
 
 async def test_a_judge_that_is_called_off_leaves_no_question_behind() -> None:
-    with server(lambda _: (time.sleep(0.3), (200, says("{}")))[1]) as (url, _):
+    def slow(body: dict[str, Any]) -> tuple[int, bytes]:
+        time.sleep(0.3)
+        return 200, says("{}")
+
+    with server(slow) as (url, _):
         judge = Judge(JudgeSettings(url, "", "judge-1", share=1.0))
         task = asyncio.create_task(judge.judge([REQUEST]))
         await asyncio.sleep(0.1)
