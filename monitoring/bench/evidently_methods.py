@@ -39,6 +39,7 @@ class EvidentlyModel:
     title: str = "Evidently, model (its default)"
     limit: float = 0.55
     rows: int = 5000
+    most: int = 1000
 
     def judge(self, reference: Vectors) -> Judge:
         return _Called(evidently.ModelDriftMethod(), reference)
@@ -51,6 +52,7 @@ class EvidentlyMmd:
     title: str = "Evidently, MMD"
     limit: float = 0.015
     rows: int = 1000
+    most: int = 1000
 
     def judge(self, reference: Vectors) -> Judge:
         return _Called(evidently.MMDDriftMethod(), reference)
@@ -63,6 +65,7 @@ class EvidentlyDistance:
     title: str = "Evidently, distance"
     limit: float = 0.2
     rows: int = 5000
+    most: int = 1000
 
     def judge(self, reference: Vectors) -> Judge:
         return _Called(evidently.DistanceDriftMethod(), reference)
@@ -75,6 +78,7 @@ class EvidentlyRatio:
     title: str = "Evidently, ratio"
     limit: float = 0.2
     rows: int = 1000
+    most: int = 3
 
     def judge(self, reference: Vectors) -> Judge:
         return _Called(evidently.RatioDriftMethod(), reference)

@@ -31,11 +31,17 @@ class Method(Protocol):
         title: Names it in the report.
         limit: A window whose statistic is above it is an alarm by default.
         rows: Rows of the reference that it is given.
+        most: Runs of each stream, at most: some are slow.
     """
 
-    title: str
-    limit: float
-    rows: int
+    @property
+    def title(self) -> str: ...
+    @property
+    def limit(self) -> float: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def most(self) -> int: ...
 
     def judge(self, reference: Vectors) -> Judge:
         """Return a judge that knows this reference."""
@@ -53,6 +59,7 @@ class PcaKs:
     title: str = "PCA + KS, Bonferroni"
     limit: float = -math.log10(_LEVEL / _COMPONENTS)
     rows: int = 5000
+    most: int = 1000
 
     def judge(self, reference: Vectors) -> Judge:
         return _Components(reference)
