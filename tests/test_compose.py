@@ -15,6 +15,8 @@ import yaml
 from gateway.cli import build
 from gateway.hub import slug
 from gateway.settings import Settings
+from monitoring.settings import MonitorSettings
+from retrieval.places import run_dir
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -58,7 +60,8 @@ def test_all_commands_are_seen() -> None:
 def test_variables_are_settings() -> None:
     names = set(re.findall(r"\bDRIFTGATE_([A-Z_]+)", TEXT + DOCKERFILE))
     assert names
-    assert {name.lower() for name in names} <= set(Settings.model_fields)
+    known = {*Settings.model_fields, *MonitorSettings.model_fields}
+    assert {name.lower() for name in names} <= known
 
 
 @every_service
@@ -66,6 +69,7 @@ def test_values_are_valid_settings(name: str, monkeypatch: pytest.MonkeyPatch) -
     for key, value in SERVICES[name].get("environment", {}).items():
         assert isinstance(value, str), f"{key} is {value!r}: YAML reads it as another type"
         monkeypatch.setenv(key, value)
+    MonitorSettings()
     url = Settings().resolved_database_url()
     assert url.startswith("sqlite:///") or "@postgres:5432/" in url
     assert re.search(r"//\w+:", url) is None  # no password
@@ -161,7 +165,15 @@ def test_networks_keep_the_engine_apart() -> None:
     assert networks["core"]["internal"]
     assert networks["watch"]["internal"]
     members = {name for name, s in SERVICES.items() if "core" in s.get("networks", ())}
-    assert members == {"postgres", "migrate", "gateway", "pull-model", *ENGINES}
+    assert members == {
+        "postgres",
+        "migrate",
+        "gateway",
+        "pull-model",
+        "monitor",
+        "prometheus",
+        *ENGINES,
+    }
     for name in ENGINES:
         engine = SERVICES[name]
         # One network: the name that the engine binds must be one address.
@@ -201,6 +213,24 @@ def test_retrieval_and_gateway_share_the_socket(monkeypatch: pytest.MonkeyPatch)
     assert SERVICES["pull-model"]["command"][-1] == settings.model
 
 
+def test_the_monitor_is_where_the_others_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in SERVICES["monitor"]["environment"].items():
+        monkeypatch.setenv(key, value)
+    settings = MonitorSettings()
+    assert f"monitoring:{settings.folder()}" in SERVICES["monitor"]["volumes"]
+    assert f"run:{run_dir(settings.home)}" in SERVICES["monitor"]["volumes"]
+    assert f":{settings.monitor_port}/metrics" in SERVICES["monitor"]["healthcheck"]["test"][3]
+    address = f"monitor:{settings.monitor_port}"
+    for file in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
+        assert address in (ROOT / "monitoring" / file).read_text()
+    assert "alertmanager:9093" in (ROOT / "monitoring/prometheus/prometheus.yml").read_text()
+    for name in ("monitor", "alertmanager"):
+        assert "monitor_token" in SERVICES[name]["secrets"]
+    provider = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/driftgate.yaml").read_text())
+    folder = provider["providers"][0]["options"]["path"]
+    assert f"./grafana/dashboards:{folder}:ro" in SERVICES["grafana"]["volumes"]
+
+
 def test_what_the_gateway_writes_is_a_volume_that_its_user_owns() -> None:
     settings = Settings(home=Path("/data"))
     made = re.search(r"install -d -m 0700 .*\\\n\s+(.*)", DOCKERFILE)
@@ -215,9 +245,9 @@ def test_what_the_gateway_writes_is_a_volume_that_its_user_owns() -> None:
 def test_the_entry_point_writes_a_private_password_file(tmp_path: Path) -> None:
     secret, target = tmp_path / "secret", tmp_path / "pgpass"
     secret.write_text("0123abcd\n")
-    for name in ("migrate", "gateway", "pull-model", *ENGINES):
+    for name in ("migrate", "gateway", "pull-model", "monitor", *ENGINES):
         service = SERVICES[name]
-        assert service["secrets"] == ["postgres_password"]
+        assert service["secrets"][0] == "postgres_password"
         assert service["environment"]["PGPASSFILE"].startswith("/tmp/")
         target.unlink(missing_ok=True)
         done = _enter(service["entrypoint"], secret, target)
@@ -269,7 +299,17 @@ def test_volumes_exist(name: str) -> None:
 
 def test_prometheus_scrapes_the_gateway_and_grafana_reads_prometheus() -> None:
     config = yaml.safe_load((ROOT / "monitoring/prometheus/prometheus.yml").read_text())
-    (job,) = config["scrape_configs"]
+    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
+    assert set(jobs) == {"gateway", "monitor", "engines"}
+    for each in jobs.values():
+        for part in each["static_configs"]:
+            for address in part["targets"]:
+                name = address.partition(":")[0]
+                served = ENGINES if name == "engine" else {name}
+                for one in served:
+                    networks = set(SERVICES[one]["networks"])
+                    assert networks & set(SERVICES["prometheus"]["networks"]), address
+    job = jobs["gateway"]
     (target,) = job["static_configs"][0]["targets"]
     host, _, port = target.partition(":")
     assert job["metrics_path"] == "/metrics"

@@ -38,7 +38,8 @@ def test_links_and_variables_exist(name: str) -> None:
     text = (ROOT / name).read_text()
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / link).exists(), link
-    fields = _reference().Settings.model_fields
+    reference = _reference()
+    fields = {*reference.Settings.model_fields, *reference.MonitorSettings.model_fields}
     for variable in re.findall(r"DRIFTGATE_([A-Z_]+)", text):
         assert variable == "API_KEY" or variable.lower() in fields, variable
     for target in re.findall(r"`make ([a-z-]+)`", text):

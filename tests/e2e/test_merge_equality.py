@@ -43,7 +43,7 @@ def run(rows: Path, smollm: Path, tmp_path_factory: pytest.TempPathFactory) -> T
             eval=rows / "valid.jsonl",
             out=tmp_path_factory.mktemp("run") / "slots",
             recipe="tiny-cpu-smoke",
-            overrides={"max_steps": 40, "eval_every": 20},
+            overrides={"max_steps": 20, "eval_every": 20},
         )
     )
 
