@@ -1,5 +1,6 @@
 """When a report is due, and what goes into it."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -42,7 +43,8 @@ async def write_report(
     vectors = await embedder.vectors([row.prompt for row in rows])
     reports = Reports(settings.folder() / "reports", settings.folder() / "workspace")
     notes = [topic["news"] for topic in state.topics if topic.get("news")]
-    written = reports.write(
+    written = await asyncio.to_thread(
+        reports.write,
         Heading(state.alias, state.release, now, notes),
         Sample(_columns(rows), vectors),
         Sample(_columns(reference.rows), reference.vectors),

@@ -55,7 +55,7 @@ def test_metrics_in_the_readme_are_the_gateways() -> None:
     assert {name.removesuffix("_total") for name in shown} == named
 
 
-@pytest.mark.parametrize("package", ["gateway", "training"])
+@pytest.mark.parametrize("package", ["gateway", "monitoring", "training"])
 def test_the_tree_in_architecture_is_the_code(package: str) -> None:
     text = (ROOT / "ARCHITECTURE.md").read_text()
     tree = re.search(rf"^{package}/\n((?:  .*\n)+)", text, re.MULTILINE)
