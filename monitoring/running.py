@@ -44,7 +44,7 @@ async def run_until(
     with alone(settings.folder()):
         exporter = Exporter(
             database, settings.monitor_host, settings.monitor_port, _token(settings),
-            settings.folder() / "reports",
+            settings.folder() / "reports", budgets=not settings.ledger_url,
         )  # fmt: skip
         exporter.start()
         tell(f"metrics: {exporter.url}/metrics")
@@ -61,10 +61,9 @@ async def _cycle(monitor: Monitor, exporter: Exporter, tell: Callable[[str], Non
     started = time.monotonic()
     before = monitor.health()
     written = await monitor.cycle()
+    exporter.cycle_ended(time.monotonic() - started)
     if monitor.failures:
         exporter.cycle_failed()
-    else:
-        exporter.cycle_ended(time.monotonic() - started)
     for alias, reason in monitor.failures.items():
         tell(f"{alias}: {reason}; tried again in the next cycle")
     for line in _lines(written):

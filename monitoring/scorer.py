@@ -95,4 +95,5 @@ class Scorer:
 
 
 def _known(values: Floats) -> Floats:
-    return values[np.isfinite(values)]
+    known: Floats = values[np.isfinite(values)]
+    return known

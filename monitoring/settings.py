@@ -19,6 +19,7 @@ class MonitorSettings(BaseSettings):
 
     home: Path = Field(Path(".driftgate"), description="As the gateway's.")
     database_url: str = Field("", repr=False, description="As the gateway's.")
+    ledger_url: str = Field("", repr=False, description="As the gateway's.")
     monitor_host: str = Field(
         "127.0.0.1", description="Address of the monitor's metrics, reports and webhook."
     )

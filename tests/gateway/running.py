@@ -117,7 +117,7 @@ def running_gateway(home: Path, **settings: str) -> Iterator[RunningGateway]:
             )
         gateway = RunningGateway(f"http://127.0.0.1:{port}", key, home, database)
         try:
-            wait(lambda: process.poll() is not None or _ready(gateway.url), 30)
+            wait(lambda: process.poll() is not None or _ready(gateway.url), 60)
             assert process.poll() is None, (home / "gateway.log").read_text()
             yield gateway
         finally:
