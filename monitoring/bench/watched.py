@@ -75,7 +75,7 @@ def losses(material: Material, stream: Stream) -> npt.NDArray[np.float64]:
     weights = np.linalg.solve(squares, vectors.T @ wanted)
     live = stream.live.ravel()
     named = names[(_with_one(material, live) @ weights).argmax(axis=1)]
-    wrong = (named != material.intents[live]).astype(np.float64)
+    wrong: npt.NDArray[np.float64] = (named != material.intents[live]).astype(np.float64)
     return wrong.reshape(stream.live.shape)
 
 

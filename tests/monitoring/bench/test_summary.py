@@ -86,7 +86,8 @@ def test_the_report_says_what_was_measured(outcomes: Outcomes) -> None:
     assert made.nulls["43200"]["null"] == (1, 20)
     ours, peer = made.lines
     assert (ours.default.alarmed, ours.calibrated.alarmed) == (1, 1)
-    assert ours.calibrated.found["topic-10"].delays == []  # 6.0 is what one null run reached
+    # One null run of 20 may reach 6.0; the limit is what the others reached.
+    assert ours.calibrated.found["topic-10"].delays == [2] * 20
     assert (peer.default.alarmed, peer.calibrated.alarmed) == (20, 1)
     assert peer.default.found["topic-10"].delays == [2] * 20
     text = markdown(made, {"pca-ks": "PCA + KS"})

@@ -18,7 +18,7 @@ def material() -> Material:
 
 
 def test_a_new_topic_raises_the_evidence_after_its_onset(material: Material) -> None:
-    made = stream(material, SCENARIOS[4], 50, 1, before=300, after=500, reference=900)
+    made = stream(material, SCENARIOS[4], 50, 1, before=300, after=500, reference=700)
     found = watch(material, made, 1)
     assert set(found.evidence) == {"far", "crowded", "length", "language", "all"}
     assert {len(trace) for trace in found.evidence.values()} == {16}
@@ -36,7 +36,7 @@ def test_no_change_gives_no_evidence(material: Material) -> None:
 
 
 def test_a_classifier_is_wrong_about_what_the_reference_lacks(material: Material) -> None:
-    made = stream(material, SCENARIOS[4], 50, 1, before=300, after=500, reference=900)
+    made = stream(material, SCENARIOS[4], 50, 1, before=300, after=500, reference=700)
     wrong = losses(material, made)
     assert wrong[made.changed].mean() == 1
     assert wrong[~made.changed].mean() < 0.05
