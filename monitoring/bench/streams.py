@@ -111,6 +111,10 @@ def stream(
     elif scenario.kind == "language":
         changed &= rng.random(total) < scenario.share
         unusual = rng.permutation(material.foreign)
+        # Chance may draw a few more than there are.
+        surplus = int(changed.sum()) - len(unusual)
+        if surplus > 0:
+            changed[rng.choice(np.flatnonzero(changed), surplus, replace=False)] = False
     elif scenario.kind != "null":
         forms = material.altered[scenario.kind]
         changed &= rng.random(total) < scenario.share
