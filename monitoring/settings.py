@@ -35,7 +35,7 @@ class MonitorSettings(BaseSettings):
     )
     monitor_window: int = Field(50, ge=10, le=1000, description="Requests of a window.")
     monitor_reference_rows: int = Field(
-        2000,
+        5000,
         ge=100,
         le=20_000,
         description="Requests that make a release's reference, the first that it answers.",

@@ -87,7 +87,7 @@ def _curves(
 def _false(axes: Axes, summary: Summary, titles: dict[str, str]) -> None:
     """Draw the share of null runs in which each method alarms by default."""
     windows, _ = summary.windows
-    axes.set_title(f"False alarms by default in {windows} windows without change", loc="left",
+    axes.set_title(f"False alarms in {windows} usual windows", loc="left",
                    fontweight="bold", pad=10)  # fmt: skip
     lines = [each for each in summary.lines if each.default.nulls]
     for place, line in enumerate(lines):
