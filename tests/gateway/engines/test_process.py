@@ -162,7 +162,7 @@ async def test_stop_during_start_and_during_back_off_is_prompt(
     waiting = Watched(fake("crash"), tmp_path, replace(FAST, first_backoff=20))
     await waiting.reach(S.STARTING, S.FAILED)
     await waiting.process.stop()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 10  # not the 20 s of the back-off
 
 
 async def test_a_stale_socket_does_not_keep_an_engine_from_starting(
