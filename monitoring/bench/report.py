@@ -68,7 +68,9 @@ def markdown(summary: Summary, titles: dict[str, str]) -> str:
         "Each judges the same windows against the same reference (1,000 rows of it for MMD and "
         "ratio, which are slow). *Default*: its own limit, for ours the 30-day threshold. *Equal*: "
         "the limit that at most 5 % of its null runs of real questions reach in "
-        f"{windows} windows, calibrated for every method on its own null runs.",
+        f"{windows} windows, calibrated for every method on its own null runs. Of fewer than 20 "
+        "null runs none may reach it; with n of them the next one does with a chance of about "
+        "1 in n + 1, so the rates are alike and only near 5 %.",
         "",
         "| method | limit | null runs that alarm | new topic 10 % | 20 % | CPU per window |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -86,6 +88,10 @@ def markdown(summary: Summary, titles: dict[str, str]) -> str:
         "| change | loss before | after | worse | harm alarms | right | before the change |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *_harm(summary),
+        "",
+        "The precision is of all harm alarms; of the runs that got worse, those without an alarm "
+        "were missed until the stream ended: a loss that rises by little more than the tolerance "
+        "takes longer than that to be shown.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -139,7 +145,8 @@ def _harm(summary: Summary) -> Iterator[str]:
                f"| {each.worse} of {each.runs} | {each.alarmed} | {each.right} "
                f"| {each.early} |")  # fmt: skip
     precision = f"{right / alarmed:.1%}" if alarmed else "-"
-    yield f"| **precision {precision}** | | | {worse} | {alarmed} | {right} | |"
+    share = f"{right} of {worse} found" if worse else "-"
+    yield f"| **precision {precision}; {share}** | | | {worse} | {alarmed} | {right} | |"
 
 
 def _share(found: Found) -> str:

@@ -93,7 +93,7 @@ def test_the_report_says_what_was_measured(outcomes: Outcomes) -> None:
     text = markdown(made, {"pca-ks": "PCA + KS"})
     assert "| new topic, 10 % | 20 of 20 | 2 | 200 | 20 of 20 | 2 |" in text
     assert "| PCA + KS | default: 0.45 | 20 of 20 |" in text
-    assert "**precision 83.3%**" in text  # five of six harm alarms
+    assert "**precision 83.3%; 5 of 20 found**" in text  # five of six harm alarms
     verdicts = {goal.claim.split(",")[0]: goal.verdict for goal in goals(made)}
     assert verdicts["False alarms of drift over 200 windows without change"] == "**missed**"
     assert verdicts["New topic of 10 %"] == "met"
