@@ -1,7 +1,5 @@
 """A real Prometheus scrapes the gateway and answers for its metrics."""
 
-import os
-import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -10,19 +8,14 @@ import httpx
 import pytest
 
 from tests.gateway.running import RunningGateway, wait
+from tests.installed import installed
 
 pytestmark = pytest.mark.services
 
 
 @pytest.fixture(scope="module")
 def binaries() -> tuple[str, str]:
-    found = shutil.which("prometheus"), shutil.which("promtool")
-    if found[0] is None or found[1] is None:
-        reason = "Prometheus is not installed (Debian: apt-get install prometheus)"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found[0], found[1]
+    return installed("prometheus", "prometheus"), installed("promtool", "prometheus")
 
 
 def test_promtool_accepts_the_exposition(

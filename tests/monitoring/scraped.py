@@ -1,9 +1,7 @@
 """A real Prometheus over a real gateway with retrieval, its engine, and the monitor's exporter."""
 
 import contextlib
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -16,7 +14,6 @@ from typing import Any
 
 import httpx
 import openai
-import pytest
 import yaml
 
 from gateway.settings import Settings
@@ -33,6 +30,7 @@ from tests.gateway.running import (
     serve_release,
     wait,
 )
+from tests.installed import installed
 from tests.monitoring.watched import job, limited_key, signals, state, watched
 from tests.retrieval.serving import process as retrieval_service
 
@@ -56,17 +54,6 @@ class Scene:
         answer = self.client.get(f"{self.prometheus}/api/v1/query", params=parameters).json()
         assert answer["status"] == "success", (expression, answer)
         return [each for each in answer["data"]["result"] if each["value"][1] != "NaN"]
-
-
-def installed(name: str, package: str) -> str:
-    """Return a program's path; without it the test is skipped, in CI it fails."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed (Debian: apt-get install {package})"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 def free_port() -> int:

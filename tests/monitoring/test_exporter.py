@@ -19,6 +19,7 @@ from gateway.store.monitoring import Monitoring
 from gateway.store.releases import Releases, Target
 from monitoring.collector import StoreCollector
 from monitoring.exporter import Exporter
+from tests.installed import installed
 from tests.monitoring.watched import (
     DRIFT,
     HARM,
@@ -247,9 +248,7 @@ def test_cycles_are_told_once_there_was_one(exporter: Exporter) -> None:
 
 @pytest.mark.services
 def test_promtool_accepts_the_exposition(database: Database, exporter: Exporter) -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("Prometheus is not installed (Debian: apt-get install prometheus)")
+    promtool = installed("promtool", "prometheus")
     watched(database)
     limited_key(database, 1, 1)
     exporter.cycle_ended(0.1)

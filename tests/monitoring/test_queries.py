@@ -17,7 +17,8 @@ import yaml
 from gateway.store.monitoring import Monitoring
 from gateway.store.retraining import OPEN, Retraining
 from tests.gateway.running import ROOT, wait
-from tests.monitoring.scraped import TOKEN, Scene, free_port, installed, running, scene
+from tests.installed import installed
+from tests.monitoring.scraped import TOKEN, Scene, free_port, running, scene
 from tests.monitoring.watched import signals
 
 pytestmark = pytest.mark.services

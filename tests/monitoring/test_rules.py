@@ -1,14 +1,14 @@
 """Prometheus' rules: every alert is tried by promtool, asks for metrics that exist, and arrives."""
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from tests.installed import installed
 
 _ROOT = Path(__file__).parents[2]
 _FOLDER = _ROOT / "monitoring" / "prometheus"
@@ -17,24 +17,14 @@ _METRIC = re.compile(r"\b(driftgate_[a-z_]+|gen_ai_(?:client|server)_[a-z_]+)\b"
 _FILES = sorted((_FOLDER / "rules").glob("*.yml"))
 
 
-def _installed(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not installed (Debian: apt-get install {package})"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 @pytest.fixture(scope="module")
 def promtool() -> str:
-    return _installed("promtool", "prometheus")
+    return installed("promtool", "prometheus")
 
 
 @pytest.fixture(scope="module")
 def amtool() -> str:
-    return _installed("amtool", "prometheus-alertmanager")
+    return installed("amtool", "prometheus-alertmanager")
 
 
 def _rules_of(path: Path) -> list[dict[str, Any]]:

@@ -201,11 +201,9 @@ def test_the_test_of_shares_is_as_rare_as_it_says() -> None:
     assert risen(0, 0, 0, 0) == 1.0
 
 
-def test_real_questions_of_a_hidden_intent_are_found() -> None:
+def test_real_questions_of_a_hidden_intent_are_found(public_data: Path) -> None:
     """BANKING77, with a bag of words in place of a model: a new intent is told by its words."""
-    path = ROOT.parent / "shared/data/banking77/train.csv"
-    if not path.exists():
-        pytest.skip("BANKING77 is not here")
+    path = public_data / "banking77" / "train.csv"
     from retrieval.embedder import HashEmbedder
 
     with path.open(encoding="utf-8", newline="") as file:
