@@ -220,6 +220,7 @@ class Monitoring:
             .where(
                 log.c.alias == alias,
                 log.c.release == release,
+                log.c.shadow_of.is_(None),
                 log.c.created_at >= after.at,
                 sa.tuple_(log.c.created_at, log.c.completion_id)
                 > sa.tuple_(sa.literal(after.at), sa.literal(after.id)),

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.store.database import Database, StoreError, metadata
+from gateway.store.database import Database, StoreError, metadata, storable
 
 MODES = frozenset({"live", "shadow"})
 
@@ -38,6 +38,17 @@ _aliases = sa.Table(
     sa.Column("weight", sa.Double, nullable=False),
     sa.Column("mode", sa.String(10), nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
+)
+_moves = sa.Table(
+    "alias_moves",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("alias", sa.String(200), nullable=False, index=True),
+    sa.Column("before", sa.JSON, nullable=False),
+    sa.Column("after", sa.JSON, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", sa.Double, nullable=False),
 )
 
 
@@ -87,6 +98,18 @@ class Target:
     mode: str
 
 
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """An alias that was pointed elsewhere: from what to what, by whom, why, when (Unix seconds)."""
+
+    alias: str
+    before: tuple[Target, ...]
+    after: tuple[Target, ...]
+    by: str
+    why: str
+    at: float
+
+
 class Releases:
     """The releases and aliases in the store."""
 
@@ -121,8 +144,14 @@ class Releases:
             rows = connection.execute(query).all()
         return [Release(**row._mapping) for row in rows]
 
-    def point(self, alias: str, targets: Sequence[Target]) -> None:
-        """Point an alias at releases, all at once.
+    def point(self, alias: str, targets: Sequence[Target], *, by: str = "", why: str = "") -> None:
+        """Point an alias at releases, all at once, and note the move where it is one.
+
+        Args:
+            alias: The alias.
+            targets: What it points at from now on.
+            by: Who does it: a key's name, a rollout, a job.
+            why: Why, for people.
 
         Raises:
             KeyError: A release is not registered.
@@ -139,10 +168,46 @@ class Releases:
             for id in wanted:
                 if id not in known:
                     raise KeyError(id)
+            before = _targets(connection, alias)
             connection.execute(_aliases.delete().where(_aliases.c.name == alias))
             now = time.time()
-            rows = [{"name": alias, "updated_at": now, **asdict(target)} for target in targets]
-            connection.execute(_aliases.insert(), rows)
+            after = [asdict(target) for target in sorted(targets, key=lambda t: t.release)]
+            connection.execute(
+                _aliases.insert(), [{"name": alias, "updated_at": now, **row} for row in after]
+            )
+            if before != after:
+                move = {"alias": alias, "before": before, "after": after, "by": by, "why": why}
+                connection.execute(_moves.insert().values(**storable(move), at=now))
+
+    def drop(self, alias: str, *, by: str = "", why: str = "") -> bool:
+        """Remove an alias, so that its releases need no engines; returns whether there was one."""
+        with self._database.begin() as connection:
+            before = _targets(connection, alias)
+            if not before:
+                return False
+            connection.execute(_aliases.delete().where(_aliases.c.name == alias))
+            move = {"alias": alias, "before": before, "after": [], "by": by, "why": why}
+            connection.execute(_moves.insert().values(**storable(move), at=time.time()))
+        return True
+
+    def moves(self, alias: str | None = None, limit: int = 100) -> list[AliasMove]:
+        """Return the latest moves of an alias, or of all, the newest first."""
+        query = _moves.select().order_by(_moves.c.id.desc()).limit(limit)
+        if alias is not None:
+            query = query.where(_moves.c.alias == alias)
+        with self._database.begin() as connection:
+            rows = connection.execute(query).all()
+        return [
+            AliasMove(
+                row.alias,
+                tuple(Target(**target) for target in row.before),
+                tuple(Target(**target) for target in row.after),
+                row.by,
+                row.why,
+                row.at,
+            )
+            for row in rows
+        ]
 
     def aliases(self) -> dict[str, tuple[Target, ...]]:
         """Return the targets of each alias."""
@@ -160,6 +225,12 @@ def release_id(model: str, digests: dict[str, str]) -> str:
     """Return the id of the release with these files: the model's name and 8 hex digits of them."""
     lines = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))
     return f"{model}-{hashlib.sha256(lines.encode()).hexdigest()[:8]}"
+
+
+def _targets(connection: sa.Connection, alias: str) -> list[dict[str, Any]]:
+    columns = (_aliases.c.release, _aliases.c.weight, _aliases.c.mode)
+    query = sa.select(*columns).where(_aliases.c.name == alias).order_by(_aliases.c.release)
+    return [dict(row._mapping) for row in connection.execute(query)]
 
 
 def _check(alias: str, targets: Sequence[Target]) -> None:

@@ -18,6 +18,11 @@ from gateway.store.database import Database, metadata, storable
 OPEN, TAKEN, CLOSED = "open", "taken", "closed"
 # Who asks: an alert of Prometheus, the monitor itself on harm or on drift, a timetable, a person.
 SOURCES = frozenset({"alert", "act", "warn", "schedule", "person"})
+# Promoted, or not; only the index is to be updated; training would not help; put off for now
+# (cool-down, budget, too few rows); could not be done; taken back by a person.
+OUTCOMES = frozenset(
+    {"promoted", "rolled_back", "rejected", "index", "neither", "put_off", "failed", "cancelled"}
+)
 
 _table = sa.Table(
     "retraining_requests",
@@ -30,6 +35,14 @@ _table = sa.Table(
     sa.Column("evidence", sa.JSON, nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("step", sa.String(20)),
+    sa.Column("attribution", sa.JSON(none_as_null=True)),
+    sa.Column("rows", sa.Integer),
+    sa.Column("job", sa.String(40)),
+    sa.Column("rollout", sa.String(40)),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("told", sa.Text),
+    sa.Column("closed_at", sa.Double),
 )
 # The database itself keeps a second one out, of whichever process.
 _IS_OPEN = _table.c.status == OPEN
@@ -56,6 +69,14 @@ class RetrainingRequest:
         evidence: What speaks for it.
         status: `open`, `taken` by whoever retrains, or `closed`.
         created_at: Unix seconds.
+        step: What is being done once it is taken: `attribute`, `curate`, `train`, `roll_out`.
+        attribution: Which part is at fault, and what speaks for it (`training.attribution`).
+        rows: Curated rows that it trains on.
+        job: The job that trains.
+        rollout: The rollout of what it made.
+        outcome: One of `OUTCOMES`, once it is closed.
+        told: The outcome in words.
+        closed_at: When it was closed.
     """
 
     id: str
@@ -66,6 +87,14 @@ class RetrainingRequest:
     evidence: dict[str, Any]
     status: str
     created_at: float
+    step: str | None = None
+    attribution: dict[str, Any] | None = None
+    rows: int | None = None
+    job: str | None = None
+    rollout: str | None = None
+    outcome: str | None = None
+    told: str | None = None
+    closed_at: float | None = None
 
 
 class Retraining:
@@ -140,14 +169,28 @@ class Retraining:
         """Take an open request up; returns False where another was first."""
         return self._move(id, TAKEN, (OPEN,))
 
-    def close(self, id: str) -> bool:
-        """Close a request; returns False where it was closed already or there is none."""
-        return self._move(id, CLOSED, (OPEN, TAKEN))
+    def note(self, id: str, **values: Any) -> bool:
+        """Write how far a taken request is: `step`, `attribution`, `rows`, `job`, `rollout`.
 
-    def _move(self, id: str, status: str, among: tuple[str, ...]) -> bool:
+        Returns False where it is not taken, or not any more.
+        """
+        return self._move(id, TAKEN, (TAKEN,), **values)
+
+    def close(self, id: str, outcome: str | None = None, told: str | None = None) -> bool:
+        """Close a request; returns False where it was closed already or there is none.
+
+        Raises:
+            ValueError: There is no such outcome.
+        """
+        if outcome is not None and outcome not in OUTCOMES:
+            raise ValueError(f"an outcome is one of {', '.join(sorted(OUTCOMES))}, not {outcome!r}")
+        values = {"outcome": outcome, "told": told, "closed_at": time.time(), "step": None}
+        return self._move(id, CLOSED, (OPEN, TAKEN), **values)
+
+    def _move(self, id: str, status: str, among: tuple[str, ...], **values: Any) -> bool:
         moved = _table.update().where(_table.c.id == id, _table.c.status.in_(among))
         with self._database.begin() as connection:
-            return connection.execute(moved.values(status=status)).rowcount == 1
+            return connection.execute(moved.values(status=status, **storable(values))).rowcount == 1
 
 
 def _id(cause: str | None) -> str:

@@ -37,6 +37,7 @@ table = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("system_fingerprint", sa.Text),
     sa.Column("conversation", sa.Text),
+    sa.Column("shadow_of", sa.Text),
     sa.Index(None, "created_at", "completion_id"),
     sa.Index(None, "alias", "release", "created_at"),
 )
@@ -48,6 +49,7 @@ class TrafficRecord:
 
     Texts (`messages`, `parameters`, `answer`, `metadata`) are None or empty where the settings or
     the request keep them out of the log. `outcome` is done, error, truncated or cancelled.
+    `shadow_of` is the completion that a mirrored request repeats: nobody saw its answer.
     """
 
     completion_id: str
@@ -73,6 +75,7 @@ class TrafficRecord:
     metadata: dict[str, str]
     system_fingerprint: str | None
     conversation: str | None
+    shadow_of: str | None = None
 
 
 _NAMES = [field.name for field in fields(TrafficRecord)]
@@ -135,7 +138,9 @@ class Traffic:
         """
         columns = (table.c.created_at, table.c.completion_id)
         query = table.select().where(
-            table.c.answer.is_not(sa.null()), table.c.operation == operation
+            table.c.answer.is_not(sa.null()),
+            table.c.operation == operation,
+            table.c.shadow_of.is_(None),
         )
         if model is not None:
             query = query.where(sa.or_(table.c.alias == model, table.c.release == model))

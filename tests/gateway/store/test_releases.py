@@ -131,3 +131,23 @@ def test_aliases_pointed_at_once_are_never_mixed(database: Database, release: Ma
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(point, wanted))
         assert releases.aliases()["production"] in wanted
+
+
+def test_moves_of_an_alias_are_noted_with_who_and_why(database: Database, release: Make) -> None:
+    releases = Releases(database)
+    for id in ("m-1", "m-2"):
+        releases.register(release(id))
+    one, two = [Target("m-1", 1.0, "live")], [Target("m-2", 1.0, "live")]
+    releases.point("production", one)
+    releases.point("production", one)  # no move
+    releases.point("production", two, by="rlt-1", why="better")
+    releases.drop("production", by="ada")
+    assert not releases.drop("production")
+    last, moved, first = releases.moves("production")
+    assert (first.before, first.after) == ((), tuple(one))
+    assert (moved.before, moved.after, moved.by, moved.why) == (
+        tuple(one), tuple(two), "rlt-1", "better",
+    )  # fmt: skip
+    assert (last.after, last.by) == ((), "ada")
+    assert releases.moves("candidate") == []
+    assert releases.aliases() == {}

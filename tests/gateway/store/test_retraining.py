@@ -88,3 +88,22 @@ def test_of_many_at_once_one_opens_it(database: Database) -> None:
 def test_an_unknown_source_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="a source is one of act"):
         Retraining(database).open("m", "r", "why", "rumour", {})
+
+
+def test_how_far_a_request_is_and_what_became_of_it(database: Database) -> None:
+    requests = Retraining(database)
+    made, _ = _open(requests)
+    assert not requests.note(made.id, step="attribute")  # nobody has taken it
+    requests.take(made.id)
+    assert requests.note(made.id, step="train", job="ftjob-1", attribution={"train": True}, rows=9)
+    with pytest.raises(ValueError, match="an outcome is one of"):
+        requests.close(made.id, "fine")
+    assert requests.close(made.id, "promoted", "It answers better.")
+    after = requests.get(made.id)
+    assert after is not None
+    assert (after.step, after.job, after.attribution, after.rows) == (
+        None, "ftjob-1", {"train": True}, 9,
+    )  # fmt: skip
+    assert (after.outcome, after.told) == ("promoted", "It answers better.")
+    assert after.closed_at is not None
+    assert not requests.note(made.id, step="curate")
