@@ -37,6 +37,7 @@ from gateway.health import HealthChecks
 from gateway.indexed import Indexed, InUse
 from gateway.ingestion import Ingestion
 from gateway.metrics import Metrics
+from gateway.mirror import Mirrors
 from gateway.openapi import document
 from gateway.refresh import Refresher
 from gateway.relay import OPERATIONS, Relay
@@ -90,11 +91,13 @@ def create_gateway(settings: Settings) -> Gateway:
         open_ledger(settings.ledger_url, database), fail_open=settings.limits_fail_open
     )
     gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_timeout_s)
-    relay = Relay(keys, admission, gate, routes, spool, metrics, _limits(settings), grounding)
-    deadlines = Deadlines()
+    deadlines, limits = Deadlines(), _limits(settings)
+    mirrors = Mirrors(routes, gate, spool, metrics.shadows, limits, deadlines)
+    relay = Relay(keys, admission, gate, routes, spool, metrics, limits, mirrors, grounding)
     front = Front(relay, deadlines, _client_limits(settings))
     deadlines.on_tick = [
         front.sweep,
+        mirrors.tick,
         lambda _: metrics.tick(relay.in_flight, gate.waiting, deadlines.lag_s),
     ]
 
@@ -110,6 +113,7 @@ def create_gateway(settings: Settings) -> Gateway:
         try:
             yield
         finally:
+            mirrors.close()
             relay.cut(deadlines)
             deadlines.close()
             for task in background:

@@ -99,6 +99,45 @@ class RecordMetrics:
         )
 
 
+class ShadowMetrics:
+    """Copies of requests for releases in shadow mode; no other metric counts them.
+
+    Args:
+        registry: Where they are shown; a registry of their own by default.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        of = ("alias", "release")
+        self.requests = Counter(
+            "driftgate_shadow_requests",
+            "Copies of requests for a shadow: done, error, truncated; unavailable or dropped where "
+            "they were not asked to the end.",
+            (*of, "outcome"),
+            registry=registry,
+        )
+        self.duration = Histogram(
+            "driftgate_shadow_duration_seconds",
+            "Time that a shadow's engine took for a whole answer.",
+            of,
+            buckets=_DURATION_BUCKETS,
+            registry=registry,
+        )
+        self.first_token = Histogram(
+            "driftgate_shadow_time_to_first_token_seconds",
+            "Time to the first token of a shadow's streamed answer.",
+            of,
+            buckets=_TTFT_BUCKETS,
+            registry=registry,
+        )
+
+    def observe(self, alias: str, release: str, duration_s: float, ttft_s: float | None) -> None:
+        """Take in one good answer of a shadow."""
+        self.duration.labels(alias, release).observe(duration_s)
+        if ttft_s is not None:
+            self.first_token.labels(alias, release).observe(ttft_s)
+
+
 class Metrics:
     """The gateway's metrics; one object for a process.
 
@@ -172,6 +211,7 @@ class Metrics:
         )
         self.records = RecordMetrics(registry)
         self.retrieval = RetrievalMetrics(registry)
+        self.shadows = ShadowMetrics(registry)
         self.store_up = Gauge(
             "driftgate_store_up",
             "1 while the store can be read, 0 while the gateway lives on what it knows.",

@@ -187,6 +187,7 @@ class Recorder:
             metadata=request.metadata if keep else {},
             system_fingerprint=answer.system_fingerprint,
             conversation=served.conversation,
+            shadow_of=served.shadow_of,
         )
 
 

@@ -27,6 +27,7 @@ from gateway.gate import Gate
 from gateway.grounding.editor import Grounding
 from gateway.limits.quota import FREE, Grant
 from gateway.metrics import Metrics
+from gateway.mirror import Mirrors
 from gateway.routing import EngineLink, Routes
 from gateway.served import Served
 from gateway.spool import Spool
@@ -57,8 +58,10 @@ class Relay:
         spool: Spool,
         metrics: Metrics,
         limits: Limits,
+        mirrors: Mirrors,
         grounding: Grounding | None = None,
     ) -> None:
+        self._mirrors = mirrors
         self._grounding = grounding
         self._keys = keys
         self._admission = admission
@@ -163,6 +166,8 @@ class Relay:
         finally:
             grant.settle(task.charge())
             self._record(task)
+            if self._routes.shadows:
+                self._mirrors.offer(task)
 
     async def _admit(self, principal: Principal, request: wire.InferenceRequest) -> Grant:
         """Reserve what the request may use at most, within the limits of its key."""

@@ -17,7 +17,7 @@ from gateway.breaker import Breaker
 from gateway.conversations import Conversations, checksum
 from gateway.errors import NotFound, Unavailable
 from gateway.store.engines import Engine, EngineState
-from gateway.store.releases import Release, Target
+from gateway.store.releases import PREVIOUS, Release, Target
 from gateway.upstream import Upstream
 
 _RETRY_AFTER_S: Final = 5
@@ -63,13 +63,20 @@ class Routes:
 
     Args:
         conversations: Where it notes which release a conversation began on.
+
+    Attributes:
+        aliases: The targets of each alias.
+        releases: Every release, by its id.
+        shadows: The shadow targets of each alias that has any.
     """
 
     def __init__(self, conversations: Conversations | None = None) -> None:
         self.aliases: Mapping[str, tuple[Target, ...]] = {}
         self.releases: Mapping[str, Release] = {}
+        self.shadows: dict[str, list[Target]] = {}
         self._live: dict[str, list[_Share]] = {}
         self._conversations = conversations or Conversations(None)
+        self._keep: dict[str, set[str]] = {}
         self._by_checksum: dict[int, str] = {}
         self._links: dict[tuple[str, str, str], EngineLink] = {}
         self._by_release: dict[str, list[EngineLink]] = {}
@@ -104,6 +111,16 @@ class Routes:
             ]
             for alias, targets in aliases.items()
         }
+        self.shadows = {
+            alias: shadows
+            for alias, targets in aliases.items()
+            if (shadows := [t for t in targets if t.mode == "shadow" and t.weight > 0])
+        }
+        warm = {t.release for t in aliases.get(PREVIOUS, ()) if t.mode == "live"}
+        self._keep = {
+            alias: warm | {t.release for t in targets if t.mode == "live"}
+            for alias, targets in aliases.items()
+        }
         self._links, self._by_release = links, by_release
 
     def resolve(self, model: str, conversation: bytes | None = None, later: bool = False) -> Route:
@@ -112,8 +129,8 @@ class Routes:
         Args:
             model: An alias or a release.
             conversation: The key of its conversation.
-            later: Whether it is a later turn, which stays on the release of the first while that
-                is served.
+            later: Whether it is a later turn. It stays on the release of the first while that is
+                served, and is a live one of the alias or the one before a promotion.
 
         Raises:
             NotFound: No alias and no release has this name.
@@ -129,7 +146,8 @@ class Routes:
         if conversation is not None and later:
             known = self._conversations.began_on(conversation) or 0
             began_on = self._by_checksum.get(known)
-            if began_on is not None and self._is_served(began_on):
+            # Not a release that was rolled back, nor one that another alias tries out.
+            if began_on in self._keep[model] and self._is_served(began_on):
                 self._conversations.note(conversation, known)  # it goes on: it is kept for longer
                 return Route(model, began_on)
         left = shares

@@ -30,6 +30,8 @@ class Served(msgspec.Struct, array_like=True):
     answer: bytes = b""
     # What became of retrieval, as JSON; see `gateway.grounding.notes`.
     retrieval: bytes = b""
+    # The completion that a copy for a shadow repeats; see `gateway.mirror`.
+    shadow_of: str | None = None
 
 
 encode = msgspec.msgpack.Encoder().encode

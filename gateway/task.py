@@ -13,7 +13,7 @@ class Task:
     """What the steps of one request hand on.
 
     Attributes:
-        body: What is sent to the engine.
+        body: What is sent to the engine; empty where none is asked.
         frames: Content frames of the engine so far.
         editor: What the engine's answer goes through, where it is grounded or judged.
     """

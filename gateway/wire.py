@@ -117,6 +117,13 @@ def parse(operation: Operation, body: bytes) -> InferenceRequest:
     return request
 
 
+def readdressed(body: bytes, release: str) -> bytes:
+    """Return a body that was made for one release's engine, for that of another release."""
+    fields = _FIELDS.decode(body)
+    fields["model"] = msgspec.Raw(msgspec.json.encode(release))
+    return msgspec.json.encode(fields)
+
+
 def _most_tokens(head: Head) -> int | None:
     """Return the most tokens that the request lets an answer have, over all its choices."""
     limit = head.max_completion_tokens

@@ -60,7 +60,7 @@ def router(keys: KeyRing, log: FeedbackLog, traffic: Traffic) -> APIRouter:
         record = await _find(traffic, request.completion_id)
         # Another key's completion is as unknown as one that never was.
         own = record is not None and record.key_prefix == principal.key_prefix
-        if record is None or not (own or "admin" in principal.scopes):
+        if record is None or record.shadow_of or not (own or "admin" in principal.scopes):
             raise NotFound(
                 f"There is no completion `{request.completion_id}`.",
                 code="completion_not_found",

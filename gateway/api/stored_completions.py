@@ -127,7 +127,7 @@ def completion(record: TrafficRecord) -> dict[str, Any]:
 
 
 def _known(record: TrafficRecord | None, completion_id: str) -> TrafficRecord:
-    if record is None or record.operation != "chat" or record.answer is None:
+    if record is None or record.operation != "chat" or record.answer is None or record.shadow_of:
         raise NotFound(
             f"There is no stored completion `{completion_id}`.",
             code="completion_not_found",

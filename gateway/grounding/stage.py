@@ -272,6 +272,7 @@ class GroundingStage:
         """Answer that the documents do not hold the answer, without asking an engine."""
         request.announce()
         task = request.task
+        task.body = b""
         call, served = task.call, task.served
         served.prompt_tokens = served.completion_tokens = 0
         served.finish_reason, served.status = "stop", 200

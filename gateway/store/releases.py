@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from gateway.store.database import Database, StoreError, metadata, storable
 
 MODES = frozenset({"live", "shadow"})
+PREVIOUS = "previous"
+"""The alias that keeps the release before a promotion warm: its conversations stay on it."""
 
 _releases = sa.Table(
     "releases",
@@ -110,6 +112,10 @@ class AliasMove:
     at: float
 
 
+class MovedMeanwhile(Exception):
+    """An alias does not point where whoever moves it believes that it does."""
+
+
 class Releases:
     """The releases and aliases in the store."""
 
@@ -144,7 +150,15 @@ class Releases:
             rows = connection.execute(query).all()
         return [Release(**row._mapping) for row in rows]
 
-    def point(self, alias: str, targets: Sequence[Target], *, by: str = "", why: str = "") -> None:
+    def point(
+        self,
+        alias: str,
+        targets: Sequence[Target],
+        *,
+        by: str = "",
+        why: str = "",
+        expected: Sequence[Target] | None = None,
+    ) -> None:
         """Point an alias at releases, all at once, and note the move where it is one.
 
         Args:
@@ -152,9 +166,11 @@ class Releases:
             targets: What it points at from now on.
             by: Who does it: a key's name, a rollout, a job.
             why: Why, for people.
+            expected: What it must point at until then; None: anything.
 
         Raises:
             KeyError: A release is not registered.
+            MovedMeanwhile: It does not point at what was expected; nothing was changed.
             ValueError: The name, a weight or a mode is wrong, or no target is live.
         """
         _check(alias, targets)
@@ -168,10 +184,9 @@ class Releases:
             for id in wanted:
                 if id not in known:
                     raise KeyError(id)
-            before = _targets(connection, alias)
-            connection.execute(_aliases.delete().where(_aliases.c.name == alias))
+            before = _taken(connection, alias, expected)
             now = time.time()
-            after = [asdict(target) for target in sorted(targets, key=lambda t: t.release)]
+            after = _rows(targets)
             connection.execute(
                 _aliases.insert(), [{"name": alias, "updated_at": now, **row} for row in after]
             )
@@ -179,13 +194,23 @@ class Releases:
                 move = {"alias": alias, "before": before, "after": after, "by": by, "why": why}
                 connection.execute(_moves.insert().values(**storable(move), at=now))
 
-    def drop(self, alias: str, *, by: str = "", why: str = "") -> bool:
-        """Remove an alias, so that its releases need no engines; returns whether there was one."""
+    def drop(
+        self,
+        alias: str,
+        *,
+        by: str = "",
+        why: str = "",
+        expected: Sequence[Target] | None = None,
+    ) -> bool:
+        """Remove an alias, so that its releases need no engines; returns whether there was one.
+
+        Raises:
+            MovedMeanwhile: It does not point at what was expected; nothing was changed.
+        """
         with self._database.begin() as connection:
-            before = _targets(connection, alias)
+            before = _taken(connection, alias, expected)
             if not before:
                 return False
-            connection.execute(_aliases.delete().where(_aliases.c.name == alias))
             move = {"alias": alias, "before": before, "after": [], "by": by, "why": why}
             connection.execute(_moves.insert().values(**storable(move), at=time.time()))
         return True
@@ -227,10 +252,24 @@ def release_id(model: str, digests: dict[str, str]) -> str:
     return f"{model}-{hashlib.sha256(lines.encode()).hexdigest()[:8]}"
 
 
-def _targets(connection: sa.Connection, alias: str) -> list[dict[str, Any]]:
+def _taken(
+    connection: sa.Connection, alias: str, expected: Sequence[Target] | None
+) -> list[dict[str, Any]]:
+    """Delete an alias's targets and return them.
+
+    A deletion, not a look before it: it takes the lock that keeps others from moving the alias.
+    """
     columns = (_aliases.c.release, _aliases.c.weight, _aliases.c.mode)
-    query = sa.select(*columns).where(_aliases.c.name == alias).order_by(_aliases.c.release)
-    return [dict(row._mapping) for row in connection.execute(query)]
+    deleted = _aliases.delete().where(_aliases.c.name == alias).returning(*columns)
+    found = [dict(row._mapping) for row in connection.execute(deleted)]
+    found.sort(key=lambda row: str(row["release"]))
+    if expected is not None and found != _rows(expected):
+        raise MovedMeanwhile(alias)
+    return found
+
+
+def _rows(targets: Sequence[Target]) -> list[dict[str, Any]]:
+    return [asdict(target) for target in sorted(targets, key=lambda t: t.release)]
 
 
 def _check(alias: str, targets: Sequence[Target]) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from scipy.stats import binom
 
 from gateway.conversations import Conversations, key_of
 from gateway.errors import NotFound, Unavailable
@@ -115,12 +116,14 @@ def _resolve(routes: Routes, request: InferenceRequest, caller: str | None = "k"
     return routes.resolve("x", *key_of(request, caller)).release
 
 
-def test_a_conversation_stays_on_its_release_while_that_is_served(tmp_path: Path) -> None:
+def test_a_conversation_stays_through_a_promotion_while_its_release_is_served(
+    tmp_path: Path,
+) -> None:
     table = Conversations(tmp_path / "c")
     routes, other_worker = Routes(table), Routes(Conversations(tmp_path / "c"))
     both = [_engine("1", "a"), _engine("2", "b")]
     only_a = {"x": (Target("a", 1.0, "live"),)}
-    only_b = {"x": (Target("b", 1.0, "live"),)}
+    only_b = {"x": (Target("b", 1.0, "live"),), "previous": (Target("a", 1.0, "live"),)}
     for each in (routes, other_worker):
         each.update(only_a, _releases("a", "b"), both)
     assert _resolve(routes, _turn("hi")) == "a"
@@ -133,6 +136,45 @@ def test_a_conversation_stays_on_its_release_while_that_is_served(tmp_path: Path
     assert _resolve(routes, _turn("hi", "hello", "and?")) == "b"
     routes.close()
     other_worker.close()
+
+
+def test_a_release_that_was_rolled_back_loses_its_conversations_at_once() -> None:
+    routes = Routes()
+    both = [_engine("1", "a"), _engine("2", "b")]
+    routes.update({"x": (Target("b", 1.0, "live"),)}, _releases("a", "b"), both)
+    assert _resolve(routes, _turn("hi")) == "b"
+    for targets in (
+        (Target("a", 1.0, "live"),),
+        (Target("a", 1.0, "live"), Target("b", 1.0, "shadow")),
+    ):
+        routes.update({"x": targets}, _releases("a", "b"), both)
+        assert _resolve(routes, _turn("hi", "hello", "and?")) == "a"
+
+
+def test_what_is_tried_out_under_another_alias_stays_there() -> None:
+    """The same key asks the candidate first, and then goes on with production."""
+    routes = Routes()
+    aliases = {"x": (Target("a", 1.0, "live"),), "candidate": (Target("b", 1.0, "live"),)}
+    routes.update(aliases, _releases("a", "b"), [_engine("1", "a"), _engine("2", "b")])
+    assert routes.resolve("candidate", *key_of(_turn("hi"), "k")).release == "b"
+    assert _resolve(routes, _turn("hi", "hello", "and?")) == "a"
+
+
+def test_a_canary_gets_its_share_of_conversations_and_keeps_them() -> None:
+    routes = Routes()
+    engines = [_engine("1", "a"), _engine("2", "b")]
+    conversations = [f"question {n}" for n in range(4000)]
+    for share in (0.01, 0.05, 0.25):
+        targets = (Target("a", 1 - share, "live"), Target("b", share, "live"))
+        routes.update({"x": targets}, _releases("a", "b"), engines)
+        asked = {text: _resolve(routes, _turn(text, conversation=text)) for text in conversations}
+        got = sum(release == "b" for release in asked.values())
+        low, high = binom.interval(1 - 1e-6, len(conversations), share)
+        assert low <= got <= high, share
+        again = {text: _resolve(routes, _turn(text, conversation=text)) for text in conversations}
+        # Two that meet in a slot of the table lose their stickiness, nothing else.
+        assert sum(again[text] != asked[text] for text in asked) < 40
+        conversations = [f"{text}, {share}" for text in conversations]
 
 
 def test_a_named_conversation_needs_no_common_beginning() -> None:
