@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.store.database import Database
-from gateway.store.releases import Release, Releases, Target, release_id
+from gateway.store.releases import MovedMeanwhile, Release, Releases, Target, release_id
 
 Make = Callable[..., Release]
 
@@ -151,3 +151,24 @@ def test_moves_of_an_alias_are_noted_with_who_and_why(database: Database, releas
     assert (last.after, last.by) == ((), "ada")
     assert releases.moves("candidate") == []
     assert releases.aliases() == {}
+
+
+def test_an_alias_moved_meanwhile_is_left_alone(database: Database, release: Make) -> None:
+    releases = Releases(database)
+    for id in ("a", "b", "c"):
+        releases.register(release(id))
+    split = [Target("b", 0.25, "live"), Target("a", 0.75, "live")]
+    releases.point("p", [Target("a", 1.0, "live")])
+    releases.point("p", split, expected=[Target("a", 1.0, "live")])
+    for expected in ([Target("a", 1.0, "live")], [], [split[0]]):
+        with pytest.raises(MovedMeanwhile):
+            releases.point("p", [Target("c", 1.0, "live")], expected=expected)
+        with pytest.raises(MovedMeanwhile):
+            releases.drop("p", expected=expected)
+    assert set(releases.aliases()["p"]) == set(split)
+    assert len(releases.moves("p")) == 2
+    assert releases.drop("p", expected=split[::-1])  # in whatever order
+    with pytest.raises(MovedMeanwhile):
+        releases.drop("p", expected=split)
+    releases.point("p", [Target("c", 1.0, "live")], expected=[])
+    assert releases.aliases()["p"] == (Target("c", 1.0, "live"),)
