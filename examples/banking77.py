@@ -31,14 +31,14 @@ def build(data: Path, out: Path, *, intents: int, valid: int, seed: int) -> dict
         OSError: The data cannot be read, or the rows not written.
     """
     draw = random.Random(seed)  # noqa: S311 - a draw that can be repeated, no secret
-    learnt = _read(data / "banking77" / "train.csv")
+    learnt = read(data / "banking77" / "train.csv")
     chosen = set(draw.sample(sorted({example.slice for example in learnt}), intents))
     learnt = [example for example in learnt if example.slice in chosen]
     draw.shuffle(learnt)
     seen = {example.question for example in learnt}
     held_out = [
         example
-        for example in _read(data / "banking77" / "test.csv")
+        for example in read(data / "banking77" / "test.csv")
         if example.slice in chosen and example.question not in seen
     ]
     draw.shuffle(held_out)  # the published file goes intent by intent; its first rows are no sample
@@ -47,7 +47,8 @@ def build(data: Path, out: Path, *, intents: int, valid: int, seed: int) -> dict
     return {name: write_jsonl(out / f"{name}.jsonl", part) for name, part in parts.items()}
 
 
-def _read(path: Path) -> list[Example]:
+def read(path: Path) -> list[Example]:
+    """Return the rows of one of the published files, each question once."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = {row["text"].strip(): row["category"] for row in csv.DictReader(file)}
     return [

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -19,11 +19,17 @@ _ROOT = Path(__file__).parents[1]
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[str, str]]:
+def serving(
+    home: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[tuple[str, str]]:
     """Serve while the block runs; yields the URL of the API and a key with all scopes.
 
     Models are pulled into `.driftgate/models` beside the code, as `make serve` does, so that the
     next start finds them.
+
+    Args:
+        home: Where its store and files are; None: in a folder that is deleted at the end.
+        settings: More variables of its environment.
 
     Raises:
         RuntimeError: It did not start; the message ends with what it printed.
@@ -31,15 +37,18 @@ def serving() -> Iterator[tuple[str, str]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="driftgate-") as home:
+    with contextlib.ExitStack() as stack:
+        if home is None:
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="driftgate-")))
         environment = {
             "DRIFTGATE_MODELS_DIR": str(_ROOT / ".driftgate" / "models"),
             **os.environ,
-            "DRIFTGATE_HOME": home,
+            "DRIFTGATE_HOME": str(home),
             "DRIFTGATE_PORT": str(port),
             "DRIFTGATE_MONITOR": "false",
+            **(settings or {}),
         }
-        log = Path(home) / "serve.out"
+        log = home / "serve.out"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve"],
@@ -48,7 +57,7 @@ def serving() -> Iterator[tuple[str, str]]:
         try:
             url = f"http://127.0.0.1:{port}"
             _until_ready(process, url, log)
-            yield f"{url}/v1", (Path(home) / "serve.key").read_text().strip()
+            yield f"{url}/v1", (home / "serve.key").read_text().strip()
         finally:
             process.send_signal(signal.SIGTERM)
             try:
