@@ -1,0 +1,87 @@
+"""The numbers of the demonstration: sizes, levels, plans. Small, so that it ends within an hour.
+
+A service that runs for months would keep the defaults: 5,000 requests of reference, windows of 50,
+a false alarm a month, canaries of 1, 5 and 25 %. What the levels promise holds for any of these.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from examples.loop.task import PASSAGES, Sizes
+
+FALSE_ALARM_WINDOWS = 1440
+BASELINE = 60
+
+SERVE = {
+    "DRIFTGATE_MONITOR": "true",
+    "DRIFTGATE_MONITOR_PORT": "0",
+    "DRIFTGATE_MONITOR_PERIOD_S": "1",
+    "DRIFTGATE_MONITOR_SETTLE_S": "3",
+    "DRIFTGATE_MONITOR_REFERENCE_ROWS": "200",
+    "DRIFTGATE_MONITOR_WINDOW": "25",
+    "DRIFTGATE_MONITOR_BASELINE": str(BASELINE),
+    "DRIFTGATE_MONITOR_FALSE_ALARM_WINDOWS": str(FALSE_ALARM_WINDOWS),
+    "DRIFTGATE_MONITOR_REPORT_WINDOWS": "1000",
+    # Two cores that train, embed and answer at once are late.
+    "DRIFTGATE_RETRIEVAL_DEADLINE_MS": "5000",
+    "DRIFTGATE_MAX_MODEL_LEN": "1024",
+}
+# One thread each for trainer and engines: on two cores, threads that wait for each other crawl.
+TRAINING: dict[str, Any] = {"epochs": 1, "threads": 1, "eval_every": 1000}
+POLICY = {"mode": "auto", "insufficient": "plain", "unsupported": "drop", "top_k": str(PASSAGES)}
+ROLLOUT: dict[str, Any] = {
+    "staging_questions": 10,
+    "max_tokens": 32,
+    "latency_ratio": 4.0,  # another engine and a trainer share the two cores
+    "shadow_share": 0.5,
+    "shadow_requests": 30,
+    "shares": [0.25, 0.5],
+    "stage_requests": 25,
+    "least_scores": 15,
+    "stage_timeout_s": 900.0,
+    "margin": 0.05,
+    "warm_s": 20.0,
+    "settle_s": 2.0,
+    "late_s": 60.0,
+}
+LOOP: dict[str, Any] = {
+    "approval": "auto",
+    "sources": ["act"],
+    "least_rows": 30,
+    "cool_down_s": 0.0,
+    "back_off_s": 60.0,
+    "recipe": "tiny-cpu",
+    "overrides": TRAINING,
+    "cases": 120,
+    "margin": 0.1,
+    "attribution": {"cases": 30, "margin": 0.1, "max_tokens": 32},
+    "rollout": ROLLOUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """How large a run is.
+
+    Attributes:
+        sizes: Of the task.
+        grounded_rows: Rows of the first training that carry passages.
+        test_rows: Held-out questions of each topic that measure.
+        users: Customers at once.
+        usual_windows: Windows after the reference, before the shift.
+        feedback: Share of the answers that somebody judges.
+        new: Share of the new topics after the shift.
+        bad_candidates: Whether bad releases are rolled out as well, to be stopped.
+    """
+
+    sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40))
+    grounded_rows: int = 90
+    test_rows: int = 12
+    users: int = 3
+    usual_windows: int = 4
+    feedback: float = 0.4
+    new: float = 0.5
+    bad_candidates: bool = True
+
+
+FULL = Scenario()
