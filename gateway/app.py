@@ -27,6 +27,7 @@ from gateway.api import (
 from gateway.api.vector_store_access import StoreAccess
 from gateway.asgi import Application, guarded
 from gateway.auth import KeyRing
+from gateway.certified import Certified
 from gateway.conversations import Conversations
 from gateway.flow import Deadlines
 from gateway.front import ClientLimits, Front
@@ -45,6 +46,7 @@ from gateway.retrieval_metrics import RetrievalServiceMetrics
 from gateway.routing import Routes
 from gateway.settings import Settings
 from gateway.spool import Spool
+from gateway.store.certificates import Certificates
 from gateway.store.database import Database
 from gateway.store.feedback import FeedbackLog
 from gateway.store.files import Files
@@ -133,7 +135,8 @@ def create_gateway(settings: Settings) -> Gateway:
     traffic = Traffic(database)
     service = RetrievalServiceMetrics(embedder) if embedder is not None else None
     api.include_router(health.router(routes, refresher, metrics, front, service))
-    api.include_router(models.router(keys, routes, settings.embedder))
+    certified = Certified(Certificates(database), settings.signing_key_path())
+    api.include_router(models.router(keys, routes, settings.embedder, certified))
     api.include_router(feedback.router(keys, FeedbackLog(database), traffic))
     api.include_router(stored_completions.router(keys, traffic))
     indexed, stores = Indexed(client, ingestion, metrics.retrieval), StoreAccess(database, uploads)

@@ -104,6 +104,27 @@ class Settings(BaseSettings):
     engine_stop_timeout_s: float = Field(
         30.0, gt=0, description="Time an engine may take to finish its requests, in seconds."
     )
+    slots: int = Field(
+        2,
+        ge=1,
+        le=2,
+        description="Engines that this machine has memory for; 1: a candidate is an adapter in the "
+        "running engine, and requests wait while its merged release takes the engine's place.",
+    )
+    max_lora_rank: Literal[8, 16, 32, 64, 128, 256, 320, 512] = Field(
+        16, description="Highest rank of an adapter that an engine takes, where `slots` is 1."
+    )
+    swap_wait_s: float = Field(
+        180.0,
+        ge=0,
+        description="Time a request may wait for the engine that takes another's place, in "
+        "seconds, where `slots` is 1; above it: 503.",
+    )
+    signing_key: Path | None = Field(
+        None,
+        description="File of the key that signs certificates of releases (PEM); empty: "
+        "`signing.key` in `home`, made on first use.",
+    )
     max_model_len: int = Field(2048, ge=128, description="Longest context of the engine, tokens.")
     kv_cache_gib: int = Field(1, ge=1, description="KV cache of a CPU engine, in GiB.")
     max_body_bytes: int = Field(
@@ -201,6 +222,10 @@ class Settings(BaseSettings):
         anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - not bound here
         host = anywhere.get(self.host, self.host)
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def signing_key_path(self) -> Path:
+        """Return the file of the key that signs certificates."""
+        return self.signing_key or self.home.absolute() / "signing.key"
 
     def resolved_models_dir(self) -> Path:
         """Return the folder of pulled models."""

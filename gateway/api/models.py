@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from gateway.api.access import requires
 from gateway.auth import KeyRing
+from gateway.certified import Certified
 from gateway.errors import NotFound
 from gateway.routing import Routes
 from gateway.store.releases import Release, Target
@@ -15,8 +16,11 @@ from gateway.store.releases import Release, Target
 _PRIVATE = ("path", "adapter_path")
 
 
-def router(keys: KeyRing, routes: Routes, embedder: str) -> APIRouter:
-    """Return the model routes; they answer from memory, store or no store."""
+def router(keys: KeyRing, routes: Routes, embedder: str, certified: Certified) -> APIRouter:
+    """Return the model routes; they answer from memory, store or no store.
+
+    Only a release's certificate is read from the store; while it is away, the last one is shown.
+    """
     api = APIRouter(
         prefix="/v1/models", tags=["models"], dependencies=[requires(keys, "inference")]
     )
@@ -31,14 +35,15 @@ def router(keys: KeyRing, routes: Routes, embedder: str) -> APIRouter:
 
     @api.get(
         "/{model}",
-        summary="Show an alias or a release with its lineage",
+        summary="Show an alias, or a release with its lineage and certificate",
         responses={404: {"description": "No alias and no release has this name."}},
     )
     async def retrieve(model: str) -> dict[str, Any]:
         if model in routes.aliases:
             return _alias(model, routes.aliases[model], routes)
         if model in routes.releases:
-            return _release(routes.releases[model])
+            release = routes.releases[model]
+            return _release(release, certificate=await certified.of(release))
         if model == embedder:
             return _embedder(embedder)
         names = ", ".join(f"`{n}`" for n in sorted({*routes.aliases, *routes.releases}))
@@ -57,8 +62,8 @@ def _alias(name: str, targets: tuple[Target, ...], routes: Routes) -> dict[str, 
     return _model(name, created, kind="alias", targets=[asdict(target) for target in targets])
 
 
-def _release(release: Release) -> dict[str, Any]:
-    lineage = {k: v for k, v in asdict(release).items() if k not in _PRIVATE}
+def _release(release: Release, **more: Any) -> dict[str, Any]:
+    lineage = {k: v for k, v in asdict(release).items() if k not in _PRIVATE} | more
     return _model(release.id, int(release.created_at), kind="release", **lineage)
 
 
