@@ -65,7 +65,9 @@ def harvest(
     made = Manifest(
         files=tuple(records),
         filters=dict(sorted(filters.items())),
-        settings=asdict(rules) | {name: v for name, v in chosen.items() if v is not None},
+        settings=asdict(rules)
+        | {"trusted": list(rules.trusted)}  # as JSON has it
+        | {name: v for name, v in chosen.items() if v is not None},
         time_range=manifest.time_range(kept),
     )
     made.write(out)
