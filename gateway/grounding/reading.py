@@ -47,7 +47,7 @@ class BooksReader:
         books = Books(
             policies=dict(_policies(self._policies.all())),
             calibrations={row.release: _calibration(row) for row in self._calibrations.all()},
-            health={health.alias: health.state for health in self._healths.all()},
+            health={health.alias: health.acting for health in self._healths.all()},
             switched_off=frozenset(each.topic for each in benefits if each.benefit.off),
             owners=self.owners(),
         )

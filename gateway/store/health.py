@@ -1,7 +1,7 @@
 """The health of aliases: written by whoever watches them, read by every worker."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from gateway.store.database import Database, metadata, storable
 
 STATES = ("HEALTHY", "WARN", "DEGRADED", "RETRAINING", "CANARY")
+UNDER_WAY = frozenset({"RETRAINING", "CANARY"})
+"""States in which something is done about the one before, which still holds for requests."""
 
 _table = sa.Table(
     "alias_health",
@@ -32,12 +34,23 @@ _transitions = sa.Table(
 
 @dataclass(frozen=True, slots=True)
 class AliasHealth:
-    """The state of an alias, since when (Unix seconds), and what speaks for it."""
+    """The state of an alias, since when (Unix seconds), and what speaks for it.
+
+    In the states `UNDER_WAY` the evidence has `was`, the state before, and its `topics`.
+    """
 
     alias: str
     state: str
     evidence: dict[str, Any]
     since: float
+
+    @property
+    def acting(self) -> str:
+        """The state that requests are answered by: a retraining alone makes nothing better."""
+        if self.state not in UNDER_WAY:
+            return self.state
+        was = self.evidence.get("was")
+        return was if was in STATES and was not in UNDER_WAY else "HEALTHY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +105,13 @@ class Healths:
 
 def write(connection: sa.Connection, health: AliasHealth) -> AliasHealth:
     """Write a state inside a transaction; returns it, with the time since when it holds."""
-    query = sa.select(_table.c.state, _table.c.since).where(_table.c.alias == health.alias)
-    known = connection.execute(query).first()
+    query = _table.select().where(_table.c.alias == health.alias)
+    row = connection.execute(query).first()
+    known = None if row is None else AliasHealth(**row._mapping)
     before = "HEALTHY" if known is None else known.state
+    if health.state in UNDER_WAY and known is not None:
+        carried = {"was": known.acting, "topics": known.evidence.get("topics", [])}
+        health = replace(health, evidence=carried | health.evidence)
     if before == health.state and known is not None:
         health = AliasHealth(health.alias, health.state, health.evidence, known.since)
     if before != health.state:

@@ -100,3 +100,14 @@ def test_a_policy_that_cannot_be_read_keeps_nothing_else_from_being_read(
     policies.put("alias", "good", {"mode": "auto"})
     books = BooksReader(database, dict).read().books
     assert list(books.policies) == [("alias", "good")]
+
+
+def test_what_is_done_about_a_state_leaves_it_in_force(database: Database) -> None:
+    healths = Healths(database)
+    healths.put("m", "DEGRADED", {"topics": ["Loans"]})
+    during = healths.put("m", "RETRAINING", {"request": "rtr-1"})
+    assert (during.acting, during.evidence["topics"]) == ("DEGRADED", ["Loans"])
+    canary = healths.put("m", "CANARY", {"rollout": "rlt-1"})
+    assert (canary.acting, canary.evidence["rollout"]) == ("DEGRADED", "rlt-1")
+    assert healths.put("m", "HEALTHY", {}).acting == "HEALTHY"
+    assert healths.put("new", "CANARY", {}).acting == "HEALTHY"
