@@ -8,6 +8,7 @@
     ├── NotFound                     404     not_found_error
     ├── MethodNotAllowed             405     invalid_request_error
     ├── RequestTimeout               408     timeout_error
+    ├── Conflict                     409     conflict_error
     ├── RateLimited                  429     rate_limit_error
     ├── HeadersTooLarge              431     invalid_request_error
     ├── EngineFailed                 502     engine_error
@@ -92,6 +93,12 @@ class MethodNotAllowed(GatewayError):
 
 class RequestTimeout(GatewayError):
     status, type = 408, "timeout_error"
+
+
+class Conflict(GatewayError):
+    """What is asked does not fit the state of things; another may have been first."""
+
+    status, type = 409, "conflict_error"
 
 
 class RateLimited(GatewayError):

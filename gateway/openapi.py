@@ -89,6 +89,7 @@ _STATUS = {
     "404": "No such thing.",
     "405": "The path does not take this method.",
     "408": "The body did not arrive in time.",
+    "409": "What is asked does not fit the state of things; another may have been first.",
     "413": "The body is too large.",
     "502": "The engine answered badly.",
     "503": "No engine is ready; see Retry-After.",

@@ -126,9 +126,7 @@ class Overview:
                 sa.func.coalesce(sa.func.sum(log.c.prompt_tokens), 0),
                 sa.func.coalesce(sa.func.sum(log.c.completion_tokens), 0),
             )
-            .where(
-                log.c.created_at > after, log.c.created_at <= before, log.c.shadow_of.is_(None)
-            )
+            .where(log.c.created_at > after, log.c.created_at <= before, log.c.shadow_of.is_(None))
             .group_by(log.c.key_prefix)
         )
         with self._database.begin() as connection:

@@ -246,6 +246,12 @@ class Releases:
         return found
 
 
+def leading(targets: Sequence[Target]) -> str | None:
+    """Return the release that gets most of the live traffic; None where no target is live."""
+    live = [target for target in targets if target.mode == "live"]
+    return max(live, key=lambda target: target.weight).release if live else None
+
+
 def release_id(model: str, digests: dict[str, str]) -> str:
     """Return the id of the release with these files: the model's name and 8 hex digits of them."""
     lines = "\n".join(f"{name} {digest}" for name, digest in sorted(digests.items()))

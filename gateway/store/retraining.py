@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.store.database import Database, metadata, storable
+from gateway.store.paging import page
 
 OPEN, TAKEN, CLOSED = "open", "taken", "closed"
 # Who asks: an alert of Prometheus, the monitor itself on harm or on drift, a timetable, a person.
@@ -164,6 +165,33 @@ class Retraining:
             query = query.where(_table.c.status == status)
         with self._database.begin() as connection:
             return [RetrainingRequest(**row._mapping) for row in connection.execute(query)]
+
+    def page(
+        self,
+        *,
+        alias: str | None = None,
+        status: str | None = None,
+        after: str | None = None,
+        limit: int = 20,
+    ) -> tuple[list[RetrainingRequest], bool]:
+        """Return requests, the newest first, and whether there are more.
+
+        Raises:
+            KeyError: There is no request `after`.
+        """
+        query = _table.select()
+        if alias is not None:
+            query = query.where(_table.c.alias == alias)
+        if status is not None:
+            query = query.where(_table.c.status == status)
+        last = None if after is None else self.get(after)
+        if after is not None and last is None:
+            raise KeyError(after)
+        place = None if last is None else (last.created_at, last.id)
+        with self._database.begin() as connection:
+            columns = (_table.c.created_at, _table.c.id)
+            rows, more = page(connection, query, columns, after=place, limit=limit)
+        return [RetrainingRequest(**row._mapping) for row in rows], more
 
     def take(self, id: str) -> bool:
         """Take an open request up; returns False where another was first."""

@@ -19,6 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.store.database import Database, StoreError, metadata, storable
+from gateway.store.paging import page
 
 RUNNING, PAUSED, WAITING = "running", "paused", "waiting"
 PROMOTED, ROLLED_BACK, ABORTED = "promoted", "rolled_back", "aborted"
@@ -155,6 +156,26 @@ class Rollouts:
         with self._database.begin() as connection:
             return [Rollout(**row._mapping) for row in connection.execute(query)]
 
+    def page(
+        self, *, alias: str | None = None, after: str | None = None, limit: int = 20
+    ) -> tuple[list[Rollout], bool]:
+        """Return rollouts of an alias, or of all, the newest first, and whether there are more.
+
+        Raises:
+            KeyError: There is no rollout `after`.
+        """
+        query = _table.select()
+        if alias is not None:
+            query = query.where(_table.c.alias == alias)
+        last = None if after is None else self.get(after)
+        if after is not None and last is None:
+            raise KeyError(after)
+        place = None if last is None else (last.created_at, last.id)
+        with self._database.begin() as connection:
+            columns = (_table.c.created_at, _table.c.id)
+            rows, more = page(connection, query, columns, after=place, limit=limit)
+        return [Rollout(**row._mapping) for row in rows], more
+
     def write(self, id: str, among: Collection[str] = LIVE, **values: Any) -> bool:
         """Write fields of a rollout, if its state is one of `among`; returns whether it was."""
         values["updated_at"] = time.time()
@@ -182,8 +203,19 @@ class Rollouts:
             return connection.execute(update.values(**values)).rowcount == 1
 
     def approve(self, id: str, by: str) -> bool:
-        """Approve the promotion, before it is asked for or when it is; False where it is over."""
-        return self.write(id, approved_by=by)
+        """Approve the promotion, before it is asked for or when it is.
+
+        Returns False where somebody has approved it, or wants it aborted, or it is over.
+        """
+        update = _table.update().where(
+            _table.c.id == id,
+            _IS_LIVE,
+            _table.c.approved_by.is_(None),
+            _table.c.wish.is_distinct_from("abort"),
+        )
+        values = storable({"approved_by": by, "updated_at": time.time()})
+        with self._database.begin() as connection:
+            return connection.execute(update.values(**values)).rowcount == 1
 
 
 def rollout_id() -> str:

@@ -60,9 +60,10 @@ def test_people_ask_and_approve(database: Database) -> None:
     made = rollouts.add(_rollout(status=PAUSED))
     assert rollouts.ask(made.id, "pause", "ada")
     assert rollouts.ask(made.id, None, "ada")
+    assert rollouts.approve(made.id, "ada")
+    assert not rollouts.approve(made.id, "ben")  # the first one stands
     assert rollouts.ask(made.id, "abort", "ben")
     assert not rollouts.ask(made.id, None, "ada")  # an abort stands
-    assert rollouts.approve(made.id, "ada")
     after = rollouts.get(made.id)
     assert after is not None
     assert (after.wish, after.wished_by, after.approved_by) == ("abort", "ben", "ada")
