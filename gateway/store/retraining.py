@@ -76,7 +76,7 @@ class RetrainingRequest:
         job: The job that trains.
         rollout: The rollout of what it made.
         outcome: One of `OUTCOMES`, once it is closed.
-        told: The outcome in words.
+        told: The outcome in words; of an open one, why it waits.
         closed_at: When it was closed.
     """
 
@@ -193,9 +193,13 @@ class Retraining:
             rows, more = page(connection, query, columns, after=place, limit=limit)
         return [RetrainingRequest(**row._mapping) for row in rows], more
 
+    def wait(self, id: str, told: str) -> bool:
+        """Write why an open request is not taken up yet, and until when; False if it is not open."""
+        return self._move(id, OPEN, (OPEN,), told=told)
+
     def take(self, id: str) -> bool:
         """Take an open request up; returns False where another was first."""
-        return self._move(id, TAKEN, (OPEN,))
+        return self._move(id, TAKEN, (OPEN,), told=None)
 
     def note(self, id: str, **values: Any) -> bool:
         """Write how far a taken request is: `step`, `attribution`, `rows`, `job`, `rollout`.

@@ -24,6 +24,8 @@ from training.data.stored import judged
 # Feedback comes days after the answer that it is about.
 _LATE_S = 7 * 86_400.0
 _CORRECTION = "correction:"
+GOLDEN = "golden"
+"""The slice of the operator's own questions; they come from their file each time anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,11 @@ class Parent:
         if not (folder / TRAIN).is_file():
             return cls(release.id)
         rows = {
-            name: tuple(row for row in read_jsonl(folder / name) if isinstance(row, Example))
+            name: tuple(
+                row
+                for row in read_jsonl(folder / name)
+                if isinstance(row, Example) and row.slice != GOLDEN
+            )
             for name in (TRAIN, VALID)
             if (folder / name).is_file()
         }
