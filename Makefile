@@ -23,7 +23,7 @@ AGAIN := --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile serve test check bench bench-retrieval chaos demo-retrieval format services lock reference clean
+.PHONY: help setup compile serve test check bench bench-retrieval chaos demo-retrieval demo-loop format services lock reference clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -68,6 +68,9 @@ bench-retrieval: setup ## Measure search, freshness and quality, into loadtests/
 
 demo-retrieval: compile ## Ask SmolLM2 with documents: cited answers, and a fact that changes
 	@$(VENV)/bin/python -m examples.documents $(DEMO)
+
+demo-loop: compile ## Watch the loop close by itself: drift, retraining, rollout, told as one page (1 h)
+	@$(VENV)/bin/python -m examples.loop $(DEMO)
 
 chaos: compile services ## Inject faults and print the scorecard, into loadtests/results
 	$(VENV)/bin/python -m loadtests.chaos $(CHAOS)
