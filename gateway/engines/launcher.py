@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from gateway.digests import FileDigests
 from gateway.engines.base import SLOTS, EngineKind, EngineSpec, private_folder
 from gateway.engines.process import EngineProcess, Timing
 from gateway.store.database import StoreError
@@ -104,6 +105,7 @@ class Launcher:
         self._linger_s = linger_s
         self._reconcile_s = reconcile_s
         self._on_change = on_change
+        self._files = FileDigests()
         self._running: dict[str, EngineProcess] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._unwanted_since: dict[str, float] = {}
@@ -213,6 +215,7 @@ class Launcher:
             inherited=self._environment,
             timing=self._timing,
             on_change=self._changed,
+            files=self._files,
         )
         self._running[slot] = process
         process.start()

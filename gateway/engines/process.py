@@ -1,5 +1,8 @@
 """One engine kept alive: readiness, crash, restart with back-off, liveness, graceful stop.
 
+The files of the release are checked against its digests before each start: what was changed is not
+served.
+
 starting ──ready──► ready ──crash, stuck──► restarting ──ready──► ready
                                                 │ back-off at its maximum
                                                 ▼
@@ -14,8 +17,10 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from gateway.digests import FileDigests, differences
 from gateway.engines.base import (
     EngineKind,
     EngineSpec,
@@ -31,6 +36,10 @@ _log = logging.getLogger(__name__)
 
 # An engine that is not ready yet has no requests to finish.
 _IDLE_STOP_S = 5.0
+
+
+class FilesChanged(Exception):
+    """A release's files are not what was registered; the message names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,8 @@ class EngineProcess:
         inherited: The environment on which the engine's own is built.
         timing: Its clock.
         on_change: Called in the event loop with each new record.
+        files: What computes digests, shared by the engines of a host; a file that it has read is
+            read again only once it was written.
     """
 
     def __init__(
@@ -70,8 +81,10 @@ class EngineProcess:
         inherited: Mapping[str, str],
         timing: Timing,
         on_change: Callable[[Engine], None],
+        files: FileDigests | None = None,
     ) -> None:
         self._kind = kind
+        self._files = files or FileDigests()
         self.spec = spec
         self._host = host
         self._inherited = inherited
@@ -81,6 +94,7 @@ class EngineProcess:
         self._state = EngineState.STARTING
         self._restarts = 0
         self._error: str | None = None
+        self._unfit = False  # its files were changed
         self._stop_asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -111,7 +125,7 @@ class EngineProcess:
             if ready_s >= self._timing.settled:
                 backoff = self._timing.first_backoff
             state = self._state
-            if backoff >= self._timing.longest_backoff:
+            if self._unfit or backoff >= self._timing.longest_backoff:
                 state = EngineState.FAILED
             elif state is not EngineState.FAILED:
                 state = EngineState.RESTARTING
@@ -126,8 +140,10 @@ class EngineProcess:
     async def _one_life(self) -> tuple[str, float]:
         """Run the command once; returns why it ended and for how many seconds it was ready."""
         log_start, ready_at = 0, None
+        self._unfit = False
         try:
             log_start = await self._prepare()
+            await self._check_files()
             self._child = await Child.start(
                 self._kind.command(self.spec),
                 child_environment(self._kind, self.spec, self._inherited),
@@ -140,6 +156,9 @@ class EngineProcess:
                 self._error = None
                 self._publish(EngineState.READY)
                 reason = await self._while_ready(self._child)
+        except FilesChanged as changed:
+            self._unfit = True
+            return str(changed), 0.0
         except Exception as error:  # whatever it is, the engine is tried again
             reason = f"could not run: {type(error).__name__}: {error}"
         finally:
@@ -164,6 +183,25 @@ class EngineProcess:
             raise OSError(f"something else already listens on {self.spec.address}")
         rotate(self.spec.log)
         return self.spec.log.stat().st_size if self.spec.log.exists() else 0
+
+    async def _check_files(self) -> None:
+        """Compare the release's files with its digests; one without digests has no files."""
+        release = self.spec.release
+        if not release.digests:
+            return
+        started = time.monotonic()
+        changed = await asyncio.to_thread(
+            differences,
+            Path(release.path),
+            release.digests,
+            self._files,
+            stopped=self._stop_asked.is_set,
+        )
+        if changed:
+            listed = "\n".join(changed)
+            raise FilesChanged(f"the files of {release.id} are not what was registered:\n{listed}")
+        seconds = time.monotonic() - started
+        _log.info("the files of %s are as registered (%.2f s)", release.id, seconds)
 
     async def _until_ready(self, child: Child) -> str | None:
         """Poll until the engine answers; returns the reason when it does not come to that."""

@@ -1,4 +1,5 @@
 import asyncio
+import hashlib
 import os
 import signal
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 from gateway.engines.base import EngineSpec
 from gateway.engines.process import EngineProcess, Timing
 from gateway.store.engines import Engine, EngineState
+from gateway.store.releases import Release
 from tests.gateway.engines.fakes import FakeKind, is_alive, make_release
 
 FAST = Timing(
@@ -26,11 +28,16 @@ FAST = Timing(
 class Watched:
     """An engine in a slot, with every state that it went through."""
 
-    def __init__(self, kind: FakeKind, folder: Path, timing: Timing = FAST) -> None:
+    def __init__(
+        self, kind: FakeKind, folder: Path, timing: Timing = FAST, release: Release | None = None
+    ) -> None:
         self.seen: list[tuple[float, Engine]] = []
         self.log = folder / "logs" / "engine-blue.log"
         spec = EngineSpec(
-            make_release("m-1"), "blue", f"unix:{folder}/run/engine-blue.sock", self.log
+            release or make_release("m-1"),
+            "blue",
+            f"unix:{folder}/run/engine-blue.sock",
+            self.log,
         )
         self.process = EngineProcess(
             kind,
@@ -210,3 +217,57 @@ async def test_back_off_doubles_and_starts_anew_after_a_settled_life(
     assert 0.2 <= pauses[0] < 0.4 <= pauses[1] < 0.8
     assert 0.2 <= pauses[2] < 0.4
     await engine.process.stop()
+
+
+def _with_weights(folder: Path) -> tuple[Release, Path]:
+    model = folder / "model"
+    model.mkdir()
+    weights = model / "model.safetensors"
+    weights.write_bytes(b"weights" * 1000)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return replace(make_release("m-1"), path=str(model), digests={weights.name: digest}), weights
+
+
+async def test_changed_weights_are_not_served_until_they_are_as_registered(
+    fake: Callable[[str], FakeKind], tmp_path: Path
+) -> None:
+    release, weights = _with_weights(tmp_path)
+    right = weights.read_bytes()
+    weights.write_bytes(b"W" + right[1:])
+    engine = Watched(fake("plain"), tmp_path, release=release)
+    row = await engine.reach(S.STARTING, S.FAILED)
+    assert row.error is not None
+    assert row.error.startswith("the files of m-1 are not what was registered:\nmodel.safetensors")
+    assert all(seen.pid is None for _, seen in engine.seen)  # nothing was started
+    weights.write_bytes(right)
+    row = await engine.reach(S.STARTING, S.FAILED, S.READY)
+    assert row.error is None
+    await engine.process.stop()
+
+
+async def test_weights_that_change_while_it_runs_are_not_loaded_after_a_crash(
+    fake: Callable[[str], FakeKind], tmp_path: Path
+) -> None:
+    release, weights = _with_weights(tmp_path)
+    engine = Watched(fake("plain"), tmp_path, release=release)
+    row = await engine.reach(S.STARTING, S.READY)
+    (weights.parent / "added.safetensors").write_bytes(b"x")
+    assert row.pid is not None
+    os.kill(row.pid, signal.SIGKILL)
+    row = await engine.reach(S.READY, S.RESTARTING, S.FAILED)
+    assert "added.safetensors: added" in (row.error or "")
+    await engine.process.stop()
+
+
+async def test_a_stop_does_not_wait_for_the_digests(
+    fake: Callable[[str], FakeKind], tmp_path: Path
+) -> None:
+    release, weights = _with_weights(tmp_path)
+    with weights.open("r+b") as file:
+        file.truncate(8 * 2**30)  # a hole: seconds of hashing
+    engine = Watched(fake("plain"), tmp_path, release=release)
+    await engine.reach(S.STARTING)
+    await asyncio.sleep(0.2)
+    before = time.monotonic()
+    await engine.process.stop()
+    assert time.monotonic() - before < 1
