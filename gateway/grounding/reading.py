@@ -11,7 +11,7 @@ from gateway.grounding.books import Books
 from gateway.store.benefits import Benefits, TopicBenefit
 from gateway.store.calibrations import Calibrations, StoredCalibration
 from gateway.store.database import Database
-from gateway.store.health import Healths
+from gateway.store.health import PASSING, AliasHealth, Healths
 from gateway.store.policies import Policies, StoredPolicy
 from retrieval.gate import Calibration
 
@@ -52,6 +52,12 @@ class BooksReader:
             owners=self.owners(),
         )
         return Read(books, benefits)
+
+    def _state(self, health: AliasHealth) -> str:
+        """Return how good an alias's answers are; while it is retrained, as good as before."""
+        return (
+            self._healths.settled(health.alias).state if health.state in PASSING else health.state
+        )
 
 
 def _policies(stored: Iterable[StoredPolicy]) -> Iterator[tuple[tuple[str, str], Retrieval]]:

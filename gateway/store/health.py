@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from gateway.store.database import Database, metadata, storable
 
 STATES = ("HEALTHY", "WARN", "DEGRADED", "RETRAINING", "CANARY")
+PASSING = frozenset({"RETRAINING", "CANARY"})
+"""States that say what is being done, not how good the answers are: that is as it was before."""
 UNDER_WAY = frozenset({"RETRAINING", "CANARY"})
 """States in which something is done about the one before, which still holds for requests."""
 
@@ -92,6 +94,20 @@ class Healths:
         with self._database.begin() as connection:
             rows = connection.execute(_table.select().order_by(_table.c.alias)).all()
         return [AliasHealth(**row._mapping) for row in rows]
+
+    def settled(self, alias: str) -> AliasHealth:
+        """Return the last state of an alias that was not a passing one."""
+        known = self.get(alias)
+        if known is not None and known.state not in PASSING:
+            return known
+        changed = _transitions.select().where(
+            _transitions.c.alias == alias, _transitions.c.after.not_in(sorted(PASSING))
+        )
+        with self._database.begin() as connection:
+            row = connection.execute(changed.order_by(_transitions.c.id.desc()).limit(1)).first()
+        if row is None:
+            return AliasHealth(alias, "HEALTHY", {}, 0.0)
+        return AliasHealth(alias, row.after, row.evidence, row.at)
 
     def transitions(self, alias: str | None = None, limit: int = 100) -> list[Transition]:
         """Return the latest changes, of one alias or of all, the newest first."""
