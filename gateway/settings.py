@@ -138,6 +138,9 @@ class Settings(BaseSettings):
         description="`driftgate serve` also runs a worker for fine-tuning jobs, where the "
         "`training` extra is installed.",
     )
+    worker_gateway_url: str = Field(
+        "", description="Where workers ask their questions; empty: port `port` of this machine."
+    )
     monitor: bool = Field(
         True,
         description="`driftgate serve` also runs the monitor, where the `monitoring` extra is "

@@ -1,69 +1,30 @@
 """The durable workflow of one fine-tuning job, in a process of its own.
 
-    python -m training.workflow < setup        # `training.worker` starts it, see `Setup`
+    python -m training.workflow < setup        # a worker starts it, see `leash.Setup`
 
-DBOS (https://docs.dbos.dev) keeps which steps are done, so a process that is killed at any moment
-goes on at the unfinished step when the next one starts. The process leads a process group; when its
-standard input ends, because the worker is gone or wants it to stop, the whole group is killed, and
-that is the only way in which a job is ever stopped.
+`training.durable` keeps which steps are done, `training.leash` how it is stopped.
 """
 
 import errno
-import json
-import os
 import shutil
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from gateway.store.database import Database, StoreError
 from gateway.store.files import Files
 from gateway.store.job_events import JobEvents
 from gateway.store.jobs import FAILED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, ClaimLost, Jobs
 from gateway.store.releases import Releases
+from training.durable import Step, run
+from training.leash import Setup, end_group, patiently, told
 from training.order import Order
 from training.registration import register
 from training.step_process import StepFailed, run_step
 
 T = TypeVar("T")
-_STORE_RETRY_S = 1.0
-# Behind the answers of engines on the same machine (nice(2)).
-_NICE = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What the process of a job is told, as a line of JSON on its standard input.
-
-    Args:
-        job: The job's id.
-        claim: The worker's claim on it.
-        database_url: The store.
-        workflow_url: The database of DBOS.
-        home: The folder of jobs and files.
-        models_dir: The folder of models.
-        steps: The module of the steps.
-        lock: A descriptor that stays open as long as any process of the job lives.
-    """
-
-    job: str
-    claim: str
-    database_url: str
-    workflow_url: str
-    home: str
-    models_dir: str
-    steps: str
-    lock: int
-
-    def line(self) -> bytes:
-        """Return the line."""
-        return json.dumps(asdict(self)).encode() + b"\n"
 
 
 def fine_tune(work: "Work") -> str:
@@ -72,14 +33,8 @@ def fine_tune(work: "Work") -> str:
     Raises:
         StepFailed: A step cannot be done.
     """
-    from dbos import DBOS, SetWorkflowID
 
-    @DBOS.step(name="step")  # type: ignore[untyped-decorator]
-    def step(name: str, status: str, then: str | None = None) -> dict[str, Any]:
-        return work.do(name, status, then or status)
-
-    @DBOS.workflow(name="fine_tune")  # type: ignore[untyped-decorator]
-    def workflow() -> Any:
+    def line(step: Step) -> dict[str, Any]:
         step("order", VALIDATING)  # 1. find out what the job's ids mean
         step("validate", VALIDATING)  # 2. are recipe, base and files there and whole?
         step("prepare", VALIDATING, QUEUED)  # 3. check every row, split, freeze
@@ -88,24 +43,8 @@ def fine_tune(work: "Work") -> str:
         step("evaluate", RUNNING)  # 6. is it better than its base?
         return step("register", RUNNING)  # 7. a release, and the alias that has it served
 
-    # The version of an application is what DBOS binds its workflows to: with the job's id no
-    # executor of another job takes this one, and a new release of Driftgate goes on with it.
-    DBOS(
-        config={
-            "name": "driftgate",
-            "system_database_url": work.setup.workflow_url,
-            "executor_id": work.setup.job,
-            "application_version": work.setup.job,
-            "enable_otlp": False,
-            "log_level": "WARNING",
-        }
-    )
-    DBOS.launch()  # takes up a workflow that was interrupted
-    if DBOS.get_workflow_status(work.setup.job) is None:
-        with SetWorkflowID(work.setup.job):
-            DBOS.start_workflow(workflow)
-    handle: Any = DBOS.retrieve_workflow(work.setup.job)
-    result: dict[str, Any] = handle.get_result()
+    setup = work.setup
+    result: dict[str, Any] = run(setup.id, setup.workflow_url, "fine_tune", work.do, line)
     work.finish(SUCCEEDED, **result)
     return str(result["fine_tuned_model"])
 
@@ -119,15 +58,15 @@ class Work:
         self._jobs = Jobs(self._database)
         self._events = JobEvents(self._database)
         self._files = Files(self._database, Path(setup.home) / "files")
-        self._folder = Path(setup.home) / "jobs" / setup.job
+        self._folder = Path(setup.home) / "jobs" / setup.id
 
-    def do(self, name: str, status: str, then: str) -> dict[str, Any]:
+    def do(self, name: str, status: str, then: str | None = None) -> dict[str, Any]:
         """Do one step; again after it was killed, never after it has ended.
 
         Args:
             name: The step.
             status: The job's state meanwhile.
-            then: The job's state afterwards.
+            then: The job's state afterwards; None: the same.
 
         Raises:
             StepFailed: It cannot be done.
@@ -143,12 +82,12 @@ class Work:
             code = "disk_full" if full else "step_failed"
             raise StepFailed(code, f"The step {name} failed: {error}") from error
         # Trouble that comes after progress is new trouble.
-        self._write(status=then, attempts=0, estimated_finish=None)
+        self._write(status=then or status, attempts=0, estimated_finish=None)
         return result
 
     def finish(self, status: str, **values: Any) -> None:
         """Write how the job ended."""
-        job, claim = self.setup.job, self.setup.claim
+        job, claim = self.setup.id, self.setup.claim
         self._patiently(lambda: self._jobs.finish(job, claim, status, **values))
 
     def tell(self, message: str, level: str = "info") -> None:
@@ -165,7 +104,7 @@ class Work:
         return run_step(self.setup.steps, name, self._folder, self._hear, hold)
 
     def _order(self) -> dict[str, Any]:
-        job = self._jobs.get(self.setup.job)
+        job = self._jobs.get(self.setup.id)
         if job is None:
             raise StepFailed("job_gone", "The job is not in the store any more.")
         base = Releases(self._database).get(job.base_release)
@@ -215,7 +154,7 @@ class Work:
 
     def _hear(self, told: dict[str, Any]) -> None:
         """Write what a step tells; while the store is away, that is lost, but the step goes on."""
-        job, claim = self.setup.job, self.setup.claim
+        job, claim = self.setup.id, self.setup.claim
         try:
             if "event" in told:
                 self._events.add(job, claim=claim, **told["event"])
@@ -230,52 +169,31 @@ class Work:
             print(f"not written, the store is away ({error}): {told}", file=sys.stderr)
 
     def _write(self, **values: Any) -> None:
-        self._patiently(lambda: self._jobs.write(self.setup.job, self.setup.claim, **values))
+        self._patiently(lambda: self._jobs.write(self.setup.id, self.setup.claim, **values))
 
     def _patiently(self, write: Callable[[], T]) -> T:
-        while True:
-            try:
-                return write()
-            except ClaimLost:  # not raised: DBOS would take it for the step's outcome
-                end_group()
-            except StoreError as error:
-                print(f"waiting for the store: {error}", file=sys.stderr)
-                time.sleep(_STORE_RETRY_S)
+        try:
+            return patiently(write)
+        except ClaimLost:  # not raised: DBOS would take it for the step's outcome
+            end_group()
 
 
 def main() -> int:
     """Run the job that standard input names; returns the exit status."""
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = os.read(0, 1)
-        if not byte:
-            return 1
-        line += byte
-    threading.Thread(target=_end_with_input, daemon=True).start()
-    os.nice(_NICE)
-    work = Work(Setup(**json.loads(line)))
+    setup = told()
+    if setup is None:
+        return 1
+    work = Work(setup)
     try:
         release = fine_tune(work)
     except StepFailed as error:
         work.tell(error.message, level="error")
         failure = {"code": error.code, "message": error.message, "param": error.param}
         work.finish(FAILED, error=failure)
-        print(f"{work.setup.job} failed: {error.message}", file=sys.stderr)
+        print(f"{work.setup.id} failed: {error.message}", file=sys.stderr)
     else:
-        print(f"{work.setup.job} made {release}", file=sys.stderr)
+        print(f"{work.setup.id} made {release}", file=sys.stderr)
     return 0
-
-
-def _end_with_input() -> None:
-    while os.read(0, 64):
-        pass
-    end_group()
-
-
-def end_group() -> NoReturn:
-    """Kill this process and all of its group."""
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-    raise AssertionError  # nobody is left
 
 
 if __name__ == "__main__":

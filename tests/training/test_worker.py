@@ -26,7 +26,8 @@ _STEPS = ("validate", "prepare", "train", "merge", "evaluate")
 _CODE = """
 import signal, sys, threading
 from pathlib import Path
-from training.worker import Worker, WorkerConfig
+from training.lanes.places import WorkerConfig
+from training.worker import Worker
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
 home = Path(sys.argv[1])

@@ -11,10 +11,11 @@ import pytest
 
 from gateway.store.releases import Releases, Target, release_id
 from training import workflow
+from training.leash import Setup
 from training.order import Order
 from training.registration import register
 from training.step_process import StepFailed, run_step
-from training.workflow import Setup, Work
+from training.workflow import Work
 
 if TYPE_CHECKING:
     from .conftest import Home

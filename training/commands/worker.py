@@ -1,4 +1,4 @@
-"""`driftgate worker`: train what `/v1/fine_tuning/jobs` asks for."""
+"""`driftgate worker`: train, roll out, and keep the loop going."""
 
 import signal
 import sys
@@ -15,7 +15,8 @@ from rich.text import Text
 
 from gateway.store.database import StoreError
 from gateway.store.job_events import JobEvent
-from training.worker import Worker, WorkerConfig
+from training.lanes.places import LANES, WorkerConfig
+from training.worker import Worker
 
 app = typer.Typer()
 _COLOURS = {"info": "default", "warn": "yellow", "error": "red"}
@@ -31,6 +32,8 @@ class _Places(BaseSettings):
     home: Path = Path(".driftgate")
     models_dir: Path | None = None
     database_url: str = Field("", repr=False)
+    port: int = 8080
+    worker_gateway_url: str = ""
 
 
 @app.command("worker")
@@ -41,10 +44,13 @@ def worker(
     models_dir: Annotated[
         Path | None, typer.Option(help="Folder of models; default: DRIFTGATE_MODELS_DIR.")
     ] = None,
+    lane: Annotated[
+        list[str] | None, typer.Option(help="Work only in this lane; may be given again.")
+    ] = None,
 ) -> None:
-    """Take up fine-tuning jobs, one after the other, until SIGTERM or Ctrl-C.
+    """Take up fine-tuning jobs one after the other, and every rollout, until SIGTERM or Ctrl-C.
 
-    A job that is interrupted goes on at its unfinished step when a worker runs again. Start as many
+    What is interrupted goes on at its unfinished step when a worker runs again. Start as many
     workers as the machine has room for.
 
     Example:
@@ -53,14 +59,23 @@ def worker(
     places = _Places()
     home = (home or places.home).absolute()
     url = places.database_url or f"sqlite:///{home / 'driftgate.db'}"
-    config = WorkerConfig(url, home, models_dir or places.models_dir or home / "models")
+    if unknown := set(lane or ()) - set(LANES):
+        print(f"--lane: {min(unknown)} is none of {', '.join(LANES)}", file=sys.stderr)
+        raise typer.Exit(2)
+    config = WorkerConfig(
+        url,
+        home,
+        models_dir or places.models_dir or home / "models",
+        gateway_url=places.worker_gateway_url or f"http://127.0.0.1:{places.port}",
+        lanes=tuple(lane or LANES),
+    )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     try:
         with _Display() as display:
             Worker(config, display.show).run(stop)
-    except (StoreError, OSError) as error:
+    except (StoreError, OSError, RuntimeError) as error:
         print(f"The worker cannot run: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
 

@@ -1,0 +1,1 @@
+"""The rollout of a candidate: start, staging, shadow, canary, approval, promotion; or back."""
