@@ -1,7 +1,9 @@
 """The worker: works in lanes, side by side, each a kind of row that comes up in the store.
 
 - `jobs`: fine-tuning jobs, one after the other (`lanes.jobs`);
-- `rollouts`: all rollouts under way, each in a light process (`lanes.rollouts`).
+- `rollouts`: all rollouts under way, each in a light process (`lanes.rollouts`);
+- `retraining`: requests to retrain, each in a light process that has a job train and a rollout
+  follow; it also opens the requests that are due (`lanes.retraining`).
 
 Another lane of light processes is a `lanes.rows.Lane`: a file of `lanes/`, its name in
 `lanes.places.LANES`, and a line in `_LANES` here.
@@ -23,12 +25,15 @@ from os import getpid
 
 from gateway.store.database import Database, StoreError
 from gateway.store.job_events import JobEvent, JobEvents, LiveWorker
-from training.lanes import rollouts
+from training.lanes import retraining, rollouts
 from training.lanes.jobs import JobLane
 from training.lanes.places import WorkerConfig
 from training.lanes.rows import Lane, RowLane
 
-_LANES: dict[str, Callable[[Database], Lane]] = {"rollouts": rollouts.lane}
+_LANES: dict[str, Callable[[Database, WorkerConfig], Lane]] = {
+    "retraining": lambda database, config: retraining.lane(database, config.home),
+    "rollouts": lambda database, _: rollouts.lane(database),
+}
 
 
 class Worker:
@@ -85,7 +90,7 @@ class Worker:
             if name == "jobs":
                 self._jobs.run(stop)
             else:
-                lane = _LANES[name](self._database)
+                lane = _LANES[name](self._database, self._config)
                 RowLane(lane, self._config, self._database, self.id).run(stop)
         except Exception:
             traceback.print_exc()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gateway.store.claims import STALE_S
 
-LANES = ("jobs", "rollouts")
+LANES = ("jobs", "rollouts", "retraining")
 """Every lane that there is."""
 
 
@@ -15,7 +15,7 @@ class WorkerConfig:
 
     Args:
         database_url: The store.
-        home: The folder of files, jobs and rollouts.
+        home: The folder of files, jobs, rollouts and retrainings.
         models_dir: The folder of models.
         steps: The module of a job's steps.
         period_s: How often it looks for work, and at what it has, in seconds.
