@@ -13,12 +13,15 @@ from gateway import __version__
 from gateway.admission import Admission
 from gateway.api import (
     access,
+    aliases,
     embeddings,
     feedback,
     files,
     fine_tuning,
     health,
     models,
+    retraining,
+    rollouts,
     stored_completions,
     vector_store_files,
     vector_store_search,
@@ -54,6 +57,7 @@ from gateway.store.job_events import JobEvents
 from gateway.store.jobs import Jobs
 from gateway.store.ledger import open_ledger
 from gateway.store.owners import owners
+from gateway.store.retraining import Retraining
 from gateway.store.traffic import Traffic
 from gateway.task import Limits
 from retrieval.client import RetrievalClient
@@ -147,6 +151,9 @@ def create_gateway(settings: Settings) -> Gateway:
     api.include_router(
         fine_tuning.router(keys, routes, uploads, Jobs(database), JobEvents(database))
     )
+    for managed in (aliases, rollouts):
+        api.include_router(managed.router(keys, database))
+    api.include_router(retraining.router(keys, Retraining(database)))
     if embedder is not None:
         api.include_router(
             embeddings.router(embedder, settings.embedder),

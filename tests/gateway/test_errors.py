@@ -53,8 +53,21 @@ _ROUTES = [
     ("GET", "/v1/vector_stores/x/file_batches/z"),
     ("POST", "/v1/vector_stores/x/file_batches/z/cancel"),
     ("GET", "/v1/vector_stores/x/file_batches/z/files"),
+    ("GET", "/v1/aliases"),
+    ("GET", "/v1/aliases/x"),
+    ("POST", "/v1/aliases/x/rollback"),
+    ("POST", "/v1/aliases/x/retrain"),
+    ("POST", "/v1/rollouts"),
+    ("GET", "/v1/rollouts"),
+    ("GET", "/v1/rollouts/x"),
+    ("POST", "/v1/rollouts/x/pause"),
+    ("POST", "/v1/rollouts/x/resume"),
+    ("POST", "/v1/rollouts/x/approve"),
+    ("POST", "/v1/rollouts/x/abort"),
+    ("GET", "/v1/retraining"),
+    ("GET", "/v1/retraining/x"),
 ]
-_BODILESS = ("/jobs/x/", "/cancel")
+_BODILESS = ("/jobs/x/", "/cancel", "/rollouts/x/")
 _WITH_BODY = [r for r in _ROUTES if r[0] == "POST" and not any(b in r[1] for b in _BODILESS)]
 
 
@@ -62,7 +75,8 @@ def _documented(path: str) -> str:
     """Return the path as the OpenAPI document spells it."""
     noun = {
         "chat": "completion_id", "files": "file_id", "fine_tuning": "fine_tuning_job_id",
-        "vector_stores": "vector_store_id",
+        "vector_stores": "vector_store_id", "aliases": "alias", "rollouts": "rollout_id",
+        "retraining": "request_id",
     }  # fmt: skip
     name = noun.get(path.split("/")[2], "")
     path = path.replace("/x", f"/{{{name}}}").replace("models/production", "models/{model}")
@@ -108,6 +122,8 @@ def test_a_key_without_the_scope_is_403(gateway: RunningGateway, method: str, pa
         needed = "admin"
     if path.startswith(("/v1/files", "/v1/fine_tuning")):
         needed = "training"
+    if path.startswith(("/v1/aliases", "/v1/rollouts", "/v1/retraining")):
+        needed = "admin"
     other = {"admin": "inference", "feedback": "admin"}.get(needed, "feedback")
     _, text = Keys(gateway.database).create("narrow", [other])
     with gateway.client(text) as client:
@@ -159,6 +175,13 @@ def test_an_unknown_model_is_404_with_those_that_exist(gateway: RunningGateway, 
         ("GET", "/v1/fine_tuning/jobs/nope", 404, "job_not_found"),
         ("POST", "/v1/fine_tuning/jobs/nope/cancel", 404, "job_not_found"),
         ("GET", "/v1/fine_tuning/jobs?after=nope", 400, "invalid_cursor"),
+        ("GET", "/v1/aliases/nope", 404, "alias_not_found"),
+        ("GET", "/v1/rollouts/nope", 404, "rollout_not_found"),
+        ("POST", "/v1/rollouts/nope/approve", 404, "rollout_not_found"),
+        ("GET", "/v1/rollouts?after=nope", 400, "invalid_cursor"),
+        ("GET", "/v1/retraining/nope", 404, "request_not_found"),
+        ("GET", "/v1/retraining?after=nope", 400, "invalid_cursor"),
+        ("GET", "/v1/retraining?status=lost", 400, "invalid_type"),
         ("GET", "/v1/chat/completions?after=nope", 400, "invalid_cursor"),
         ("GET", "/v1/chat/completions?limit=0", 400, "invalid_type"),
         ("GET", "/v1/chat/completions?order=up", 400, "invalid_type"),
