@@ -59,6 +59,7 @@ from gateway.store.ledger import open_ledger
 from gateway.store.owners import owners
 from gateway.store.retraining import Retraining
 from gateway.store.traffic import Traffic
+from gateway.swaps import Swaps
 from gateway.task import Limits
 from retrieval.client import RetrievalClient
 
@@ -99,12 +100,15 @@ def create_gateway(settings: Settings) -> Gateway:
     gate = Gate(settings.max_concurrency, settings.max_queue, settings.queue_timeout_s)
     deadlines, limits = Deadlines(), _limits(settings)
     mirrors = Mirrors(routes, gate, spool, metrics.shadows, limits, deadlines)
-    relay = Relay(keys, admission, gate, routes, spool, metrics, limits, mirrors, grounding)
+    swaps = None
+    if settings.slots == 1:
+        swaps = Swaps(routes, settings.swap_wait_s, settings.max_queue)
+    relay = Relay(keys, admission, gate, routes, spool, metrics, limits, mirrors, grounding, swaps)
     front = Front(relay, deadlines, _client_limits(settings))
     deadlines.on_tick = [
         front.sweep,
         mirrors.tick,
-        lambda _: metrics.tick(relay.in_flight, gate.waiting, deadlines.lag_s),
+        lambda _: metrics.tick(relay.in_flight, relay.waiting, deadlines.lag_s),
     ]
 
     @asynccontextmanager

@@ -197,6 +197,7 @@ class Metrics:
         self._series: dict[tuple[str, str, str, str], _Series] = {}
         self._ticks = 0
         self._lag_s = 0.0
+        self._engines_shown: set[tuple[str, str]] = set()
         self.waiting = Gauge(
             "driftgate_requests_waiting",
             "Inference requests that wait for a place.",
@@ -286,12 +287,14 @@ class Metrics:
                 tally.flush()
 
     def show_engines(self, engines: Iterable[Engine]) -> None:
-        """Publish the state of each engine."""
-        for engine in engines:
+        """Publish the state of each engine; one that is gone is in none."""
+        shown = {(engine.host, engine.slot): engine.state for engine in engines}
+        for host, slot in self._engines_shown | shown.keys():
             for state in EngineState:
-                self.engine_state.labels(engine.host, engine.slot, state.value).set(
-                    1 if state is engine.state else 0
+                self.engine_state.labels(host, slot, state.value).set(
+                    1 if shown.get((host, slot)) is state else 0
                 )
+        self._engines_shown = set(shown)
 
     def render(self) -> tuple[bytes, str]:
         """Return the exposition of all workers and its content type."""

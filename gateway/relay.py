@@ -31,6 +31,7 @@ from gateway.mirror import Mirrors
 from gateway.routing import EngineLink, Routes
 from gateway.served import Served
 from gateway.spool import Spool
+from gateway.swaps import Swaps
 from gateway.task import Limits, Task
 from gateway.upstream import Exchange
 
@@ -60,7 +61,9 @@ class Relay:
         limits: Limits,
         mirrors: Mirrors,
         grounding: Grounding | None = None,
+        swaps: Swaps | None = None,
     ) -> None:
+        self._swaps = swaps
         self._mirrors = mirrors
         self._grounding = grounding
         self._keys = keys
@@ -71,6 +74,11 @@ class Relay:
         self._metrics = metrics
         self._limits = limits
         self.in_flight = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait, for their turn or for an engine."""
+        return self._gate.waiting + (0 if self._swaps is None else self._swaps.waiting)
 
     def begin(self, call: Call) -> None:
         """Answer a call."""
@@ -184,10 +192,14 @@ class Relay:
         prefix = task.request.prompt() if self._limits.prefix_affinity else None
         tried: list[EngineLink] = []
         failure: GatewayError | None = None
+        waited = self._swaps is None
         while len(tried) < _MOST_ATTEMPTS:
             link = self._routes.pick(route.release, tried, prefix)
             if link is None:
-                break
+                if waited or call.begun or not await self._awaited(call, route.release):
+                    break
+                waited, failure, tried = True, None, []
+                continue
             tried.append(link)
             link.in_flight += 1
             probe = link.breaker.sent()
@@ -221,6 +233,10 @@ class Relay:
         task.served.outcome = "truncated"
         await call.frames(sse.error_frame(failure) + b"\n\n", self._limits.idle_timeout_s)
         call.end()
+
+    async def _awaited(self, call: Call, release: str) -> bool:
+        """Wait for the engine that takes another's place; returns whether it serves."""
+        return self._swaps is not None and await self._swaps.wait(call.flow, release)
 
     async def _ask(self, task: Task, link: EngineLink) -> None:
         """Let one engine answer."""

@@ -9,7 +9,7 @@ import math
 import random
 import time
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,12 +68,16 @@ class Routes:
         aliases: The targets of each alias.
         releases: Every release, by its id.
         shadows: The shadow targets of each alias that has any.
+        patient: Whether a release without a ready engine is a route too: who follows it waits.
+        on_update: Called after each update.
     """
 
     def __init__(self, conversations: Conversations | None = None) -> None:
         self.aliases: Mapping[str, tuple[Target, ...]] = {}
         self.releases: Mapping[str, Release] = {}
         self.shadows: dict[str, list[Target]] = {}
+        self.patient = False
+        self.on_update: list[Callable[[], None]] = []
         self._live: dict[str, list[_Share]] = {}
         self._conversations = conversations or Conversations(None)
         self._keep: dict[str, set[str]] = {}
@@ -122,6 +126,8 @@ class Routes:
             for alias, targets in aliases.items()
         }
         self._links, self._by_release = links, by_release
+        for call in self.on_update:
+            call()
 
     def resolve(self, model: str, conversation: bytes | None = None, later: bool = False) -> Route:
         """Choose the release for a request.
@@ -140,7 +146,7 @@ class Routes:
         if shares is None:
             if model not in self.releases:
                 raise self._unknown(model)
-            if self._is_served(model):
+            if self.patient or self._is_served(model):
                 return Route(model, model)
             raise self.unavailable(model)
         if conversation is not None and later:
@@ -160,6 +166,8 @@ class Routes:
                     self._conversations.note(conversation, share.checksum)
                 return share.route
             left = [other for other in left if other is not share]  # another one answers instead
+        if self.patient and shares:
+            return shares[0].route
         raise self.unavailable(model)
 
     def pick(
@@ -202,8 +210,17 @@ class Routes:
         )
 
     def serves(self, alias: str) -> bool:
-        """Return whether a request for `alias` would find an engine now."""
-        return any(self._is_served(share.route.release) for share in self._live.get(alias, ()))
+        """Return whether a request for `alias` would be answered: now, or after a swap."""
+        releases = [share.route.release for share in self._live.get(alias, ())]
+        return any(self._is_served(r) or EngineState.SWAPPING in self.states(r) for r in releases)
+
+    def serves_release(self, release: str) -> bool:
+        """Return whether an engine of a release takes requests now."""
+        return self._is_served(release)
+
+    def states(self, release: str) -> list[EngineState]:
+        """Return the states of a release's engines."""
+        return [link.engine.state for link in self._by_release.get(release, ())]
 
     def engines(self) -> list[Engine]:
         """Return the engines as last read from the store."""

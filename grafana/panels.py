@@ -27,7 +27,7 @@ HEALTH_STATES = {
 }  # fmt: skip
 ENGINE_STATES = {
     "ready": "green", "starting": "blue", "restarting": "orange", "stopping": "purple",
-    "failed": "red",
+    "failed": "red", "swapping": "yellow",
 }  # fmt: skip
 
 

@@ -8,6 +8,9 @@ JSON document). Two entries of the request's `metadata` make it slow:
 - `echo_first_delay_s`: seconds before the first byte of the answer;
 - `echo_delay_s`: seconds before each word (an unstreamed answer waits for all of them).
 
+`POST /v1/load_lora_adapter` and `/v1/unload_lora_adapter` let it answer to further names; the
+adapter's folder must have an `adapter_config.json`.
+
 A completion's id follows the header `X-Request-Id`. A client that leaves ends its request at
 once, which `GET /metrics` shows as the gauge `vllm:num_requests_running`.
 """
@@ -17,6 +20,7 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -52,6 +56,13 @@ class _ClientLeft(Exception):
     """The client closed its connection."""
 
 
+class _Adapter(msgspec.Struct):
+    """An adapter by its name; to load it, its folder too."""
+
+    lora_name: str
+    lora_path: str = ""
+
+
 class EchoServer:
     """An ASGI application that serves one model.
 
@@ -61,6 +72,7 @@ class EchoServer:
 
     def __init__(self, model: str) -> None:
         self._model = model
+        self._adapters: dict[str, str] = {}  # path by name
         self._running = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -87,6 +99,10 @@ class EchoServer:
                 await _send(send, self._metrics(), b"text/plain; version=0.0.4")
             case "GET", "/v1/models":
                 await _send_json(send, self._models())
+            case "POST", "/v1/load_lora_adapter":
+                await self._load(send, _adapter(await _body(receive)))
+            case "POST", "/v1/unload_lora_adapter":
+                await self._unload(send, _adapter(await _body(receive)))
             case "POST", "/v1/chat/completions":
                 await self._generate(scope, receive, send, ChatRequest, "chatcmpl-")
             case "POST", "/v1/completions":
@@ -100,7 +116,8 @@ class EchoServer:
         self, scope: Message, receive: Receive, send: Send, kind: type[Request], prefix: str
     ) -> None:
         request = _parsed(await _body(receive), kind)
-        if request.model and request.model != self._model:
+        model = request.model or self._model
+        if model != self._model and model not in self._adapters:
             raise _Refused(404, f"The model `{request.model}` does not exist.", "model")
         first_delay = _delay(request, "echo_first_delay_s")
         delay = _delay(request, "echo_delay_s")
@@ -111,9 +128,9 @@ class EchoServer:
         try:
             await _sleep(first_delay, left)
             if request.stream:
-                await self._stream(send, _frames(request, id, self._model), delay, left)
+                await self._stream(send, _frames(request, id, model), delay, left)
             else:
-                body, words = _whole(request, id, self._model)
+                body, words = _whole(request, id, model)
                 await _sleep(delay * words, left)
                 await _send_json(send, body)
         finally:
@@ -130,6 +147,23 @@ class EchoServer:
             await send({"type": "http.response.body", "body": frame, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
+    async def _load(self, send: Send, adapter: _Adapter) -> None:
+        name, path = adapter.lora_name, adapter.lora_path
+        if name in self._adapters:
+            raise _Refused(400, f"The lora adapter '{name}' has already been loaded.", "lora_name")
+        if not (Path(path) / "adapter_config.json").is_file():
+            raise _Refused(404, f"Loading lora {name} failed: no adapter found for {path}")
+        self._adapters[name] = path
+        loaded = f"Success: LoRA adapter '{name}' added successfully."
+        await _send(send, loaded.encode(), b"text/plain")
+
+    async def _unload(self, send: Send, adapter: _Adapter) -> None:
+        name = adapter.lora_name
+        if self._adapters.pop(name, None) is None:
+            raise _Refused(404, f"The lora adapter '{name}' cannot be found.", "lora_name")
+        gone = f"Success: LoRA adapter '{name}' removed successfully."
+        await _send(send, gone.encode(), b"text/plain")
+
     def _metrics(self) -> bytes:
         name = "vllm:num_requests_running"
         return (
@@ -139,16 +173,19 @@ class EchoServer:
         ).encode()
 
     def _models(self) -> Json:
-        card = {
-            "id": self._model,
-            "object": "model",
-            "created": int(time.time()),
-            "owned_by": "vllm",
-            "root": self._model,
-            "parent": None,
-            "max_model_len": None,
-        }
-        return {"object": "list", "data": [card]}
+        def card(id: str, root: str, parent: str | None) -> Json:
+            return {
+                "id": id,
+                "object": "model",
+                "created": int(time.time()),
+                "owned_by": "vllm",
+                "root": root,
+                "parent": parent,
+                "max_model_len": None,
+            }
+
+        adapters = [card(name, path, self._model) for name, path in self._adapters.items()]
+        return {"object": "list", "data": [card(self._model, self._model, None), *adapters]}
 
 
 def _whole(request: Request, id: str, model: str) -> tuple[Json, int]:
@@ -173,6 +210,13 @@ def _parsed(body: bytes, kind: type[Request]) -> Request:
     try:
         return msgspec.json.decode(body, type=kind, strict=False)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _Refused(400, f"1 validation error: {error}") from error
+
+
+def _adapter(body: bytes) -> _Adapter:
+    try:
+        return msgspec.json.decode(body, type=_Adapter)
+    except msgspec.DecodeError as error:
         raise _Refused(400, f"1 validation error: {error}") from error
 
 

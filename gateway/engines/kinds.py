@@ -34,6 +34,7 @@ def build_launcher(
             start_timeout=settings.engine_start_timeout_s,
             stop_timeout=settings.engine_stop_timeout_s,
         ),
+        slots=settings.slots,
         on_change=on_change,
     )
 
@@ -46,6 +47,7 @@ def build_kind(settings: Settings) -> EngineKind:
         max_model_len=settings.max_model_len,
         kv_cache_gib=settings.kv_cache_gib,
         stop_timeout_s=settings.engine_stop_timeout_s,
+        max_lora_rank=settings.max_lora_rank if settings.slots == 1 else None,
         engine_args=shlex.split(settings.engine_args),
         inherited=os.environ,
         cpu=is_cpu_build(),

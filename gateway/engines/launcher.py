@@ -7,6 +7,11 @@ Every half second the launcher compares what the aliases want with what runs:
   gateway's workers take notice of the moved alias;
 - a release that is wanted keeps its slot, whatever else is wanted.
 
+With one slot only (a machine without memory for two engines), a release that was trained from the
+running one is served as an adapter in that engine (`adapters.py`). Once no alias wants the running
+release any more, the wanted one takes its place: a row says that it is about to, and requests wait
+for it in the gateway instead of failing.
+
 Each change of an engine's state becomes a row at once. When the store fails, the engines keep
 running and the rows are written when it is back.
 """
@@ -17,24 +22,27 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from gateway.digests import FileDigests
+from gateway.engines.adapters import Adapters, fits
 from gateway.engines.base import SLOTS, EngineKind, EngineSpec, private_folder
 from gateway.engines.process import EngineProcess, Timing
+from gateway.engines.rows import EngineRows, RowWriter
 from gateway.store.database import StoreError
-from gateway.store.engines import Engine
+from gateway.store.engines import Engine, EngineState
 from gateway.store.releases import Release, Target
 
 _log = logging.getLogger(__name__)
 
 _RECONCILE_S = 0.5
-_STORE_RETRY_S = 0.5
 # Longer than a gateway worker takes to read a moved alias (`DRIFTGATE_REFRESH_S`).
 _LINGER_S = 2.0
 _LAST_WRITES_S = 5.0
+# A swap is over: the new engine serves, or nobody knows when it will.
+_SWAPPED = frozenset({EngineState.READY, EngineState.FAILED})
 
 
 class ReleaseSource(Protocol):
@@ -43,16 +51,6 @@ class ReleaseSource(Protocol):
     def aliases(self) -> dict[str, tuple[Target, ...]]: ...
 
     def get(self, id: str) -> Release | None: ...
-
-
-class EngineRows(Protocol):
-    """The part of `store.engines.Engines` that the launcher writes."""
-
-    def put(self, engine: Engine) -> None: ...
-
-    def remove(self, host: str, slot: str) -> None: ...
-
-    def all(self) -> list[Engine]: ...
 
 
 class LauncherRunning(RuntimeError):
@@ -72,6 +70,7 @@ class Launcher:
         logs: The folder of `engine-<slot>.log`.
         environment: What an engine's environment is built on.
         timing: The clock of the engines.
+        slots: How many engines there is memory for, one or two.
         linger_s: How long a release that is no longer wanted still runs, in seconds.
         reconcile_s: How often aliases are read, in seconds.
         on_change: Called in the event loop with each new state.
@@ -89,12 +88,13 @@ class Launcher:
         logs: Path,
         environment: Mapping[str, str],
         timing: Timing | None = None,
+        slots: int = len(SLOTS),
         linger_s: float = _LINGER_S,
         reconcile_s: float = _RECONCILE_S,
         on_change: Callable[[Engine], None] | None = None,
     ) -> None:
         self._releases = releases
-        self._rows = engines
+        self._rows = RowWriter(engines, host)
         self._kind = kind
         self._host = host
         self._run_dir = run_dir
@@ -102,6 +102,7 @@ class Launcher:
         self._logs = logs
         self._environment = environment
         self._timing = timing or Timing()
+        self._slots = SLOTS[:slots]
         self._linger_s = linger_s
         self._reconcile_s = reconcile_s
         self._on_change = on_change
@@ -109,10 +110,9 @@ class Launcher:
         self._running: dict[str, EngineProcess] = {}
         self._stopping: dict[str, asyncio.Task[None]] = {}
         self._unwanted_since: dict[str, float] = {}
+        self._adapters: dict[str, Adapters] = {}  # by slot; with one slot only
+        self._swapping: str | None = None  # the release that is about to take the only slot
         self._waiting: frozenset[str] = frozenset()
-        self._pending: dict[str, Engine | None] = {}  # by slot; None: remove its row
-        self._pending_changed = asyncio.Event()
-        self._written = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the engines until `stop` is set; returns when all of them are gone.
@@ -122,11 +122,10 @@ class Launcher:
             OSError: The run folder cannot be made private.
         """
         with _only_launcher(self._run_dir):
-            writer = asyncio.create_task(self._write_rows(), name="engine-rows")
+            writer = asyncio.create_task(self._rows.run(), name="engine-rows")
             try:
-                # Rows of a launcher that crashed; its guards have killed its engines.
-                self._pending = dict.fromkeys(await self._left_rows(stop))
-                self._pending_changed.set()
+                # The guards of a launcher that crashed have killed its engines.
+                await self._rows.clear(stop)
                 await self._keep(stop, writer)
             finally:
                 await self._end(writer)
@@ -148,23 +147,31 @@ class Launcher:
         finally:
             stopped.cancel()
 
-    async def _left_rows(self, stop: asyncio.Event) -> list[str]:
-        while not stop.is_set():
-            try:
-                rows = await asyncio.to_thread(self._rows.all)
-                return [row.slot for row in rows if row.host == self._host]
-            except StoreError as error:
-                _log.warning("engines wait for the store: %s", error)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), _STORE_RETRY_S)
-        return []
-
     async def _reconcile(self) -> None:
         try:
             wanted = await self._wanted()
         except StoreError as error:
             _log.warning("the store does not answer, engines stay as they are: %s", error)
             return
+        self._stop_unwanted(wanted)
+        served = {
+            process.spec.release.id
+            for slot, process in self._running.items()
+            if slot not in self._stopping
+        }
+        missing = [release for id, release in wanted.items() if id not in served]
+        free = [slot for slot in self._slots if slot not in self._running]
+        for slot, release in zip(free, missing, strict=False):
+            self._start(slot, release)
+        left = missing[len(free) :]
+        if len(self._slots) == 1:
+            left = self._host_adapters(left, wanted)
+        waiting = frozenset(release.id for release in left)
+        if waiting and waiting != self._waiting:
+            _log.warning("no free engine slot for %s", ", ".join(sorted(waiting)))
+        self._waiting = waiting
+
+    def _stop_unwanted(self, wanted: Mapping[str, Release]) -> None:
         now = time.monotonic()
         for slot, process in self._running.items():
             if process.spec.release.id in wanted:
@@ -173,19 +180,44 @@ class Launcher:
                 since = self._unwanted_since.setdefault(slot, now)
                 if now - since >= self._linger_s:
                     self._stopping[slot] = asyncio.create_task(self._stop(slot, process))
-        served = {
-            process.spec.release.id
-            for slot, process in self._running.items()
-            if slot not in self._stopping
-        }
-        missing = [release for id, release in wanted.items() if id not in served]
-        free = [slot for slot in SLOTS if slot not in self._running]
-        for slot, release in zip(free, missing, strict=False):
-            self._start(slot, release)
-        waiting = frozenset(release.id for release in missing[len(free) :])
-        if waiting and waiting != self._waiting:
-            _log.warning("no free engine slot for %s", ", ".join(sorted(waiting)))
-        self._waiting = waiting
+
+    def _host_adapters(
+        self, missing: Sequence[Release], wanted: Mapping[str, Release]
+    ) -> list[Release]:
+        """Serve what fits as adapters, or announce the swap; returns what has to wait."""
+        (slot,) = self._slots
+        hosted: list[Release] = []
+        if slot in self._running and slot not in self._stopping:
+            running = self._running[slot].spec.release
+            if running.id not in wanted:
+                # As long before the engine is stopped as the workers take to notice.
+                self._announce_swap(next(iter(wanted), None))
+            elif running.id != self._swapping:
+                self._announce_swap(None)  # it is wanted again
+                hosted = [release for release in missing if fits(release, running)]
+            self._adapters[slot].want(hosted)
+        return [r for r in missing if r not in hosted and r.id != self._swapping]
+
+    def _announce_swap(self, release: str | None) -> None:
+        if release == self._swapping:
+            return
+        (slot,) = self._slots
+        row: Engine | None = None
+        if release is not None:
+            _log.info("%s takes the place of the running engine: requests for it wait", release)
+            row = Engine(
+                slot=f"{slot}+swap",
+                host=self._host,
+                release=release,
+                address=self._addresses[slot],
+                state=EngineState.SWAPPING,
+                pid=None,
+                restarts=0,
+                error=None,
+                updated_at=time.time(),
+            )
+        self._swapping = release
+        self._rows.change(f"{slot}+swap", row)
 
     async def _wanted(self) -> dict[str, Release]:
         """Return the releases that aliases point at, live ones with most weight first."""
@@ -218,43 +250,39 @@ class Launcher:
             files=self._files,
         )
         self._running[slot] = process
+        if len(self._slots) == 1:
+            if self._swapping is not None:
+                self._announce_swap(release.id)
+            self._adapters[slot] = Adapters(
+                process.spec,
+                host=self._host,
+                files=self._files,
+                linger_s=self._linger_s,
+                on_change=self._rows.change,
+            )
         process.start()
 
     async def _stop(self, slot: str, process: EngineProcess) -> None:
+        adapters = self._adapters.pop(slot, None)
+        if adapters is not None:
+            await adapters.close()
         await process.stop()
         del self._running[slot]
         self._unwanted_since.pop(slot, None)
         self._stopping.pop(slot, None)
-        self._pending[slot] = None
-        self._pending_changed.set()
+        self._rows.change(slot, None)
 
     def _changed(self, engine: Engine) -> None:
-        self._pending[engine.slot] = engine
-        self._pending_changed.set()
+        self._rows.change(engine.slot, engine)
+        if engine.slot in self._adapters:
+            self._adapters[engine.slot].engine_changed(engine.state)
+        if engine.release == self._swapping and engine.state in _SWAPPED:
+            self._announce_swap(None)  # after the row of the engine itself
         if self._on_change is not None:
             try:
                 self._on_change(engine)
             except Exception:  # a display must not end an engine
                 _log.exception("the progress display failed")
-
-    async def _write_rows(self) -> None:
-        """Write changed rows, in order for each slot; only the newest state of a slot counts."""
-        while True:
-            await self._pending_changed.wait()
-            self._pending_changed.clear()
-            while self._pending:
-                slot = next(iter(self._pending))
-                engine = self._pending.pop(slot)
-                try:
-                    if engine is None:
-                        await asyncio.to_thread(self._rows.remove, self._host, slot)
-                    else:
-                        await asyncio.to_thread(self._rows.put, engine)
-                except StoreError as error:
-                    self._pending.setdefault(slot, engine)
-                    _log.warning("the state of engine %s is not stored yet: %s", slot, error)
-                    await asyncio.sleep(_STORE_RETRY_S)
-            self._written.set()
 
     async def _end(self, writer: asyncio.Task[None]) -> None:
         """Stop every engine, then write what is left to write within a limit."""
@@ -262,10 +290,8 @@ class Launcher:
             if slot not in self._stopping:
                 self._stopping[slot] = asyncio.create_task(self._stop(slot, process))
         await asyncio.gather(*self._stopping.values())
-        self._written.clear()
-        self._pending_changed.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._written.wait(), _LAST_WRITES_S)
+        self._announce_swap(None)
+        await self._rows.drain(_LAST_WRITES_S)
         writer.cancel()
         await asyncio.gather(writer, return_exceptions=True)
 

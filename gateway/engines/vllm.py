@@ -25,6 +25,7 @@ class VllmEngine:
         max_model_len: Longest context in tokens.
         kv_cache_gib: KV cache of a CPU engine in GiB; a GPU engine sizes its own.
         stop_timeout_s: Time that requests get to finish on a stop.
+        max_lora_rank: Highest rank of the adapters that it may be given while it runs; None: none.
         engine_args: Further arguments, already split; they come last and win.
         inherited: The environment of the launcher; OpenMP settings found there are kept.
         cpu: Whether the installed vLLM is a CPU build, see `is_cpu_build`.
@@ -36,6 +37,7 @@ class VllmEngine:
         max_model_len: int,
         kv_cache_gib: int,
         stop_timeout_s: float,
+        max_lora_rank: int | None = None,
         engine_args: Sequence[str] = (),
         inherited: Mapping[str, str] | None = None,
         cpu: bool,
@@ -43,6 +45,7 @@ class VllmEngine:
         self._max_model_len = max_model_len
         self._kv_cache_gib = kv_cache_gib
         self._drain_s = max(1, int(stop_timeout_s) - _EXIT_MARGIN_S)
+        self._max_lora_rank = max_lora_rank
         self._engine_args = list(engine_args)
         self._inherited = inherited or {}
         self._cpu = cpu
@@ -78,8 +81,14 @@ class VllmEngine:
             "--enable-request-id-headers",
             "--disable-uvicorn-access-log",
             "--disable-fastapi-docs",
+            *self._lora_arguments(),
             *self._engine_args,
         ]
+
+    def _lora_arguments(self) -> list[str]:
+        if self._max_lora_rank is None:
+            return []
+        return ["--enable-lora", "--max-lora-rank", str(self._max_lora_rank)]
 
     def environment(self, spec: EngineSpec) -> dict[str, str]:
         variables = {
@@ -87,6 +96,9 @@ class VllmEngine:
             "DO_NOT_TRACK": "1",
             "HF_HUB_OFFLINE": "1",  # a release is a folder; nothing is fetched while it serves
         }
+        if self._max_lora_rank is not None:
+            # Opens the routes that load adapters; only the launcher reaches the engine's socket.
+            variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
         if self._cpu:
             variables |= {
                 "VLLM_CPU_KVCACHE_SPACE": str(self._kv_cache_gib),

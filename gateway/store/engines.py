@@ -30,6 +30,8 @@ class EngineState(StrEnum):
     RESTARTING = "restarting"
     STOPPING = "stopping"
     FAILED = "failed"
+    # Another engine of the release is about to take this host's only slot: requests wait for it.
+    SWAPPING = "swapping"
 
 
 @dataclass(frozen=True, slots=True)
