@@ -12,6 +12,7 @@ from gateway.store.database import Database, StoreError
 from gateway.store.health import STATES, Healths
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.overview import AliasTarget, Overview
+from monitoring.across import believed_harm
 from monitoring.key_use import RunningUse
 
 _RELEASE = ("alias", "release")
@@ -174,8 +175,13 @@ def _signals(states: Sequence[MonitorState]) -> list[Metric]:
     loss = made.gauge("loss", "Mean loss of a harm signal, from 0 to 1.", _SIGNAL)
     limit = made.gauge("loss_limit", "Mean loss that counts as harm when surpassed.", _SIGNAL)
     score = made.gauge("probe_score", "Mean score of the golden probes, from 0 to 1.", _RELEASE)
+    sure = made.gauge(
+        "harm_believed", "1 where harm is believed with all aliases looked at together.", _RELEASE
+    )
+    among_all = believed_harm(states)
     for state in states:
         of = (state.alias, state.release)
+        sure(of, float(of in among_all))
         highest: dict[str, float] = {}
         for name, signal in sorted(state.signals.items()):
             kind = signal["kind"]

@@ -19,6 +19,7 @@ from gateway.store.database import Database, StoreError
 from gateway.store.health import Healths
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.releases import Releases
+from monitoring.across import RATE, believed_harm
 from monitoring.settings import MonitorSettings
 
 app = typer.Typer(help="Watch what aliases answer: drift, harm, health.", no_args_is_help=True)
@@ -80,12 +81,19 @@ def once(as_json: _Json = False) -> None:
 def status(as_json: _Json = False) -> None:
     """Show health and evidence of each release behind an alias.
 
+    Harm in brackets alarmed by its own test, but is not believed where all aliases are looked at.
+
     Example:
         driftgate monitor status
     """
     with _opened() as (_, database):
         if as_json:
-            found = [_public(state) for state in Monitoring(database).states()]
+            states = Monitoring(database).states()
+            sure = believed_harm(states)
+            found = [
+                _public(state) | {"harm_believed": (state.alias, state.release) in sure}
+                for state in states
+            ]
             typer.echo(json.dumps(found, indent=2))
         else:
             _show(database)
@@ -214,6 +222,7 @@ def _public(state: MonitorState) -> dict[str, object]:
 
 def _show(database: Database) -> None:
     states = Monitoring(database).states()
+    sure = believed_harm(states)
     healths = {health.alias: health.state for health in Healths(database).all()}
     table = Table(box=None, pad_edge=False)
     for name in ("alias", "release", "health", "stage", "windows", "drift", "strongest", "harm"):
@@ -222,15 +231,22 @@ def _show(database: Database) -> None:
         drift = state.signals.get("all")
         parts = {n: s for n, s in state.signals.items() if s["kind"] == "drift" and n != "all"}
         strongest = max(parts, key=lambda name: parts[name]["evidence"], default="")
-        harms = [n for n, s in state.signals.items() if s["kind"] == "harm" and s.get("alarm")]
+        harms = ", ".join(
+            name for name, s in state.signals.items() if s["kind"] == "harm" and s.get("alarm")
+        )
+        if harms and (state.alias, state.release) not in sure:
+            harms = f"({harms})"
         table.add_row(
             state.alias, state.release, healths.get(state.alias, "HEALTHY"), state.stage,
             f"{state.windows}",
             f"{drift['evidence']:,.1f} of {drift['threshold']:,.0f}" if drift else "-",
-            strongest, ", ".join(harms) or "-",
+            strongest, harms or "-",
         )  # fmt: skip
     console = Console(highlight=False, markup=False)
     console.print(table) if states else console.print("Nothing is watched yet.")
+    if sure:
+        names = ", ".join(f"{release} behind {alias}" for alias, release in sorted(sure))
+        console.print(f"worse, with at most {RATE:.0%} of such wrong: {names}")
     latest = max((state.updated_at for state in states), default=None)
     if latest is not None:
         console.print(f"as of {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(latest))}")

@@ -78,6 +78,7 @@ def test_a_watched_release_is_shown_with_all_its_evidence(
         assert _value(series, "monitor_loss_limit", **of, signal=name) == 0.15
     assert _value(series, "monitor_drift_threshold", **of) == 43_200
     assert _value(series, "monitor_harm_threshold", **of) == 100
+    assert _value(series, "monitor_harm_believed", **of) == 0
     assert _value(series, "monitor_probe_score", **of) == 0.9
     assert _value(series, "monitor_reference_rows", **of) == 2000
     assert _value(series, "monitor_reference_needed", **of) == 2000
