@@ -1,6 +1,6 @@
 """The loop closes by itself: `make demo-loop`. SmolLM2 on two cores, within an hour.
 
-    python -m examples.loop [--data ../shared/data] [--out .driftgate/loop]
+    python -m examples.loop [--data ../shared/data] [--out .driftgate/loop] [--quick]
 
 A bank's assistant is fine-tuned on some topics and served. Customers keep asking; then new topics
 come up. From there on nobody touches anything: the monitor finds it, documents ground the answers,
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from examples.loop.run import Run, RunFailed
-from examples.loop.settings import FULL
+from examples.loop.settings import FULL, QUICK
 from examples.loop.timeline import Moment
 
 _COLOURS = {
@@ -38,7 +38,7 @@ def main() -> int:
         minutes = (moment.at - began) / 60
         console.print(Text(f"{minutes:5.1f} min  {moment.text}", _COLOURS.get(moment.kind, "")))
 
-    run = Run(FULL, options.data, options.out, show)
+    run = Run(QUICK if options.quick else FULL, options.data, options.out, show)
     try:
         story = run.play()
     except (RunFailed, RuntimeError, OSError, openai.APIError) as error:
@@ -56,6 +56,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path(".driftgate/loop"))
+    parser.add_argument("--quick", action="store_true", help="as the tests run it: smaller")
     return parser.parse_args()
 
 

@@ -62,7 +62,7 @@ class Run:
         shutil.rmtree(self._out, ignore_errors=True)
         home = self._out / "home"
         home.mkdir(parents=True)
-        with serving(home, settings.SERVE) as (url, key):
+        with serving(home, {**settings.SERVE, **self._scenario.serve}) as (url, key):
             self._service = Service(home, url, key)
             self._timeline = Timeline(self._service.database_url, self._show)
             self._timeline.start()

@@ -4,6 +4,7 @@ A service that runs for months would keep the defaults: 5,000 requests of refere
 a false alarm a month, canaries of 1, 5 and 25 %. What the levels promise holds for any of these.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +73,7 @@ class Scenario:
         feedback: Share of the answers that somebody judges.
         new: Share of the new topics after the shift.
         bad_candidates: Whether bad releases are rolled out as well, to be stopped.
+        serve: More settings of the service.
     """
 
     sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40))
@@ -82,6 +84,16 @@ class Scenario:
     feedback: float = 0.4
     new: float = 0.5
     bad_candidates: bool = True
+    serve: Mapping[str, str] = field(default_factory=dict)
 
 
 FULL = Scenario()
+QUICK = Scenario(
+    sizes=Sizes(known=3, new=1, rows=24, valid=10),
+    grounded_rows=16,
+    test_rows=8,
+    usual_windows=2,
+    bad_candidates=False,
+    serve={"DRIFTGATE_MONITOR_REFERENCE_ROWS": "100", "DRIFTGATE_MONITOR_WINDOW": "10"},
+)
+"""What the tests run: the same steps, as small as they can be and still show something."""
