@@ -59,6 +59,12 @@ class Claims:
             values = {"until": time.time() + stale_s}
             return connection.execute(update.values(**values)).rowcount == 1
 
+    def holds(self, id: str, token: str) -> bool:
+        """Return whether a claim is still `token`'s."""
+        mine = sa.select(_table.c.id).where(_table.c.id == id, _table.c.token == token)
+        with self._database.begin() as connection:
+            return connection.execute(mine).first() is not None
+
     def release(self, id: str, token: str) -> None:
         """Give a claim back; a lost one stays lost."""
         with self._database.begin() as connection:

@@ -78,6 +78,7 @@ class TrafficRecord:
     shadow_of: str | None = None
 
 
+_LONGEST_S = 3600.0  # of a request
 _NAMES = [field.name for field in fields(TrafficRecord)]
 _values = attrgetter(*_NAMES)
 
@@ -157,6 +158,85 @@ class Traffic:
             order = [column.asc() if ascending else column.desc() for column in columns]
             rows = connection.execute(query.order_by(*order).limit(limit + 1)).all()
         return [TrafficRecord(**row._mapping) for row in rows[:limit]], len(rows) > limit
+
+    def ended(
+        self,
+        alias: str,
+        releases: Sequence[str],
+        *,
+        begun: float,
+        after: tuple[float, str],
+        before: float,
+        limit: int,
+    ) -> list[TrafficRecord]:
+        """Return requests in the order in which they ended; mirrored ones are left out.
+
+        Args:
+            alias: What they named.
+            releases: What answered.
+            begun: When they began at the earliest.
+            after: End and id of the last one that was read, or an end without an id.
+            before: Only those that ended before.
+            limit: Most of them.
+        """
+        end = table.c.created_at + table.c.duration_s
+        query = table.select().where(
+            table.c.alias == alias,
+            table.c.release.in_(releases),
+            table.c.shadow_of.is_(None),
+            # The index knows beginnings only.
+            table.c.created_at >= max(begun, after[0] - _LONGEST_S),
+            sa.tuple_(end, table.c.completion_id)
+            > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])),
+            end < before,
+        )
+        query = query.order_by(end, table.c.completion_id).limit(limit)
+        with self._database.begin() as connection:
+            return [TrafficRecord(**row._mapping) for row in connection.execute(query)]
+
+    def mirrored(
+        self, alias: str, release: str, since: float, limit: int
+    ) -> list[tuple[TrafficRecord, TrafficRecord]]:
+        """Return mirrored requests with what they repeat, the oldest first.
+
+        Args:
+            alias: What the requests named.
+            release: What they were mirrored to.
+            since: When they were mirrored at the earliest.
+            limit: Most of them.
+        """
+        query = (
+            table.select()
+            .where(
+                table.c.alias == alias,
+                table.c.release == release,
+                table.c.shadow_of.is_not(None),
+                table.c.created_at >= since,
+            )
+            .order_by(table.c.created_at, table.c.completion_id)
+            .limit(limit)
+        )
+        with self._database.begin() as connection:
+            copies = [TrafficRecord(**row._mapping) for row in connection.execute(query)]
+            ids = [copy.shadow_of for copy in copies]
+            query = table.select().where(table.c.completion_id.in_(ids))
+            first = {row.completion_id: row for row in connection.execute(query)}
+        return [
+            (copy, TrafficRecord(**first[copy.shadow_of]._mapping))
+            for copy in copies
+            if copy.shadow_of in first
+        ]
+
+    def conversations(self, alias: str, since: float, before: float) -> set[str]:
+        """Return the keys of the conversations that had a request of an alias between two times."""
+        query = sa.select(table.c.conversation.distinct()).where(
+            table.c.alias == alias,
+            table.c.created_at >= since,
+            table.c.created_at < before,
+            table.c.conversation.is_not(None),
+        )
+        with self._database.begin() as connection:
+            return set(connection.scalars(query))
 
     def set_metadata(self, completion_id: str, pairs: dict[str, str]) -> TrafficRecord | None:
         """Replace a record's metadata; None if there is no such record."""

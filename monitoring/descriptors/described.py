@@ -76,10 +76,10 @@ def describe(request: Request) -> Descriptors:
         answer_words=UNKNOWN if answer is None else float(len(answer.split())),
         language=code,
         answer_language_differs=float(code != answer_code) if answer_code else UNKNOWN,
-        format_failure=_format_failure(request),
+        format_failure=format_failed(request),
         empty=UNKNOWN if answer is None else float(not answer.strip()),
         truncated=float(request.finish_reason == "length" or request.outcome == "truncated"),
-        failed=_failed(request),
+        failed=has_failed(request),
         refusal=UNKNOWN if answer is None else float(is_refusal(answer)),
         repetition=UNKNOWN if answer is None else repetition(answer),
         retrieved=float(bool(_passages(request.retrieval))),
@@ -89,6 +89,27 @@ def describe(request: Request) -> Descriptors:
         nll_tail=-_number(request.logprob_tail),
         feedback=share(request.score),
     )
+
+
+def format_failed(request: Request) -> float:
+    """Return 1 where JSON was asked for and did not come, 0 where it came, NaN otherwise."""
+    answer = request.answer
+    if not request.wants_json or answer is None or request.outcome == "cancelled":
+        return UNKNOWN
+    if len(answer) > _MOST_JSON:
+        return UNKNOWN
+    try:
+        msgspec.json.decode(answer)
+    except (ValueError, RecursionError):  # nested so deeply that no client could read it
+        return 1.0
+    return 0.0
+
+
+def has_failed(request: Request) -> float:
+    """Return 1 for an error or a broken answer, 0 for a whole one, NaN where it cannot be known."""
+    if request.outcome in ("error", "truncated"):
+        return UNKNOWN if 400 <= request.status < 500 else 1.0
+    return 0.0 if request.outcome == "done" else UNKNOWN
 
 
 def share(value: object) -> float:
@@ -104,25 +125,6 @@ def _capped(text: str | None) -> str | None:
 def _number(value: object) -> float:
     known = isinstance(value, int | float) and math.isfinite(value)
     return float(value) if known else UNKNOWN  # type: ignore[arg-type]
-
-
-def _format_failure(request: Request) -> float:
-    answer = request.answer
-    if not request.wants_json or answer is None or request.outcome == "cancelled":
-        return UNKNOWN
-    if len(answer) > _MOST_JSON:
-        return UNKNOWN
-    try:
-        msgspec.json.decode(answer)
-    except (ValueError, RecursionError):  # nested so deeply that no client could read it
-        return 1.0
-    return 0.0
-
-
-def _failed(request: Request) -> float:
-    if request.outcome in ("error", "truncated"):
-        return UNKNOWN if 400 <= request.status < 500 else 1.0
-    return 0.0 if request.outcome == "done" else UNKNOWN
 
 
 def _passages(notes: Mapping[str, Any] | None) -> Sequence[Any]:

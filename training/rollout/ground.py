@@ -61,14 +61,18 @@ class Ground:
         except MovedMeanwhile:
             mine = False
         self.drop_candidate(why)
+        # A promotion that was killed half-way has set it; nobody else names this release so.
+        self._drop(PREVIOUS, self._rollout.previous, why)
         self.restore_health()
         return mine
 
     def drop_candidate(self, why: str) -> None:
         """Drop the alias `candidate` where it points at this candidate."""
-        expected = alone(self._rollout.candidate)
+        self._drop(CANDIDATE, self._rollout.candidate, why)
+
+    def _drop(self, alias: str, release: str, why: str) -> None:
         try:
-            self.releases.drop(CANDIDATE, by=self._rollout.id, why=why, expected=expected)
+            self.releases.drop(alias, by=self._rollout.id, why=why, expected=alone(release))
         except MovedMeanwhile:
             return  # it is another's already, or was dropped before
 

@@ -40,3 +40,12 @@ def test_of_many_at_once_one_gets_it(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert len(won) == 1
+
+
+def test_a_claim_is_held_until_another_takes_it(database: Database) -> None:
+    claims = Claims(database)
+    assert not claims.holds("rlt-1", "a")
+    claims.take("rlt-1", "a", stale_s=0.0)
+    assert claims.holds("rlt-1", "a")
+    assert claims.take("rlt-1", "b")
+    assert not claims.holds("rlt-1", "a")
