@@ -33,7 +33,7 @@ from gateway.engines.process import EngineProcess, Timing
 from gateway.engines.rows import EngineRows, RowWriter
 from gateway.store.database import StoreError
 from gateway.store.engines import Engine, EngineState
-from gateway.store.releases import Release, Target
+from gateway.store.releases import PREVIOUS, Release, Target
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +41,8 @@ _RECONCILE_S = 0.5
 # Longer than a gateway worker takes to read a moved alias (`DRIFTGATE_REFRESH_S`).
 _LINGER_S = 2.0
 _LAST_WRITES_S = 5.0
+# The aliases of a rollout: what is tried out, and what served before and is kept warm.
+_AT_ROLLOUT = frozenset({"candidate", PREVIOUS})
 # A swap is over: the new engine serves, or nobody knows when it will.
 _SWAPPED = frozenset({EngineState.READY, EngineState.FAILED})
 
@@ -220,17 +222,24 @@ class Launcher:
         self._rows.change(f"{slot}+swap", row)
 
     async def _wanted(self) -> dict[str, Release]:
-        """Return the releases that aliases point at, live ones with most weight first."""
+        """Return the releases that aliases point at, those first that matter most.
+
+        Live ones with most weight come first, those of a rollout's own aliases after the others.
+        With one slot, what others can be served in comes before them.
+        """
         aliases = await asyncio.to_thread(self._releases.aliases)
-        targets = [target for alias in sorted(aliases) for target in aliases[alias]]
-        targets.sort(key=lambda target: (target.mode != "live", -target.weight))
+        targets = [(alias, target) for alias in sorted(aliases) for target in aliases[alias]]
+        targets.sort(key=lambda at: (at[1].mode != "live", at[0] in _AT_ROLLOUT, -at[1].weight))
         wanted: dict[str, Release] = {}
-        for id in dict.fromkeys(target.release for target in targets):
+        for id in dict.fromkeys(target.release for _, target in targets):
             release = await self._release(id)
             if release is None:
                 _log.error("an alias points at %s, which is not registered", id)
             else:
                 wanted[id] = release
+        if len(self._slots) == 1:
+            hosts = {id: sum(fits(r, host) for r in wanted.values()) for id, host in wanted.items()}
+            wanted = {id: wanted[id] for id in sorted(wanted, key=lambda id: -hosts[id])}
         return wanted
 
     async def _release(self, id: str) -> Release | None:
