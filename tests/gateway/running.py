@@ -92,6 +92,23 @@ def echo_engine(path: Path, release: str) -> Iterator[str]:
 @contextlib.contextmanager
 def running_gateway(home: Path, **settings: str) -> Iterator[RunningGateway]:
     """Run `driftgate gateway` with one stub engine behind `production`."""
+    database = Database(settings.get("database_url", f"sqlite:///{home / 'driftgate.db'}"))
+    database.migrate()
+    _, key = Keys(database).create("test", SCOPES)
+    try:
+        with echo_engine(home / "echo.sock", "production-1") as address:
+            serve_release(database, "production-1", address)
+            with gateway_over(database, key, home, **settings) as gateway:
+                yield gateway
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def gateway_over(
+    database: Database, key: str, home: Path, **settings: str
+) -> Iterator[RunningGateway]:
+    """Run `driftgate gateway` over a store that others may share, with a key that is in it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -102,28 +119,22 @@ def running_gateway(home: Path, **settings: str) -> Iterator[RunningGateway]:
         "DRIFTGATE_DRAIN_DELAY_S": "0",
     }
     environment |= {f"DRIFTGATE_{name.upper()}": value for name, value in settings.items()}
-    database = Database(settings.get("database_url", f"sqlite:///{home / 'driftgate.db'}"))
-    database.migrate()
-    _, key = Keys(database).create("test", SCOPES)
-    with echo_engine(home / "echo.sock", "production-1") as address:
-        serve_release(database, "production-1", address)
-        with (home / "gateway.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "gateway"],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=log,
-            )
-        gateway = RunningGateway(f"http://127.0.0.1:{port}", key, home, database)
-        try:
-            wait(lambda: process.poll() is not None or _ready(gateway.url), 60)
-            assert process.poll() is None, (home / "gateway.log").read_text()
-            yield gateway
-        finally:
-            process.terminate()
-            process.wait(40)
-            database.close()
+    with (home / "gateway.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.cli", "gateway"],
+            cwd=ROOT,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    gateway = RunningGateway(f"http://127.0.0.1:{port}", key, home, database)
+    try:
+        wait(lambda: process.poll() is not None or _ready(gateway.url), 60)
+        assert process.poll() is None, (home / "gateway.log").read_text()
+        yield gateway
+    finally:
+        process.terminate()
+        process.wait(40)
 
 
 def _ready(url: str) -> bool:

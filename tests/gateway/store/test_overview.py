@@ -65,6 +65,7 @@ def test_use_is_counted_by_key_between_two_times(
             record("b", created_at=20.0, prompt_tokens=None, completion_tokens=None),
             record("open", created_at=15.0, key_prefix=None),
             record("after", created_at=20.5),
+            record("shadow-1", created_at=15.0, shadow_of="open"),  # no key pays for it
         ]
     )
     found = Overview(database).key_use(10.0, 20.0)
