@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-_PATHS = ("folder", "base", "training_file", "validation_file", "models_dir")
+_PATHS = ("folder", "base", "training_file", "validation_file", "models_dir", "baseline")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,9 @@ class Order:
         alias: What is pointed at the release; None: nothing.
         owner: Prefix of the key whose job it is.
         models_dir: Where merged models are kept.
+        baseline: Folder of the model that the candidate must beat; None: the base.
+        baseline_release: The release that this is.
+        request: The request to retrain that the job answers.
     """
 
     job: str
@@ -57,6 +60,9 @@ class Order:
     alias: str | None
     owner: str | None
     models_dir: Path
+    baseline: Path | None = None
+    baseline_release: str | None = None
+    request: str | None = None
 
     def save(self) -> None:
         """Write the order into its folder."""

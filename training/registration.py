@@ -16,6 +16,7 @@ from gateway.store.database import Database
 from gateway.store.files import Files, StoredFile
 from gateway.store.job_events import JobEvents
 from gateway.store.releases import Release, Releases, Target, release_id
+from training import integrity
 from training.order import Order
 
 _MANIFEST = "driftgate.json"  # as pulled models have it, so that `driftgate models list` shows it
@@ -48,10 +49,14 @@ def register(order: Order, database: Database, files: Files) -> dict[str, Any]:
         adapter_path=trained.get("adapter"),
         recipe=trained.get("recipe"),
         evaluation=order.finished("evaluate").get("summary"),
-        trigger="fine_tuning_api",
+        trigger="fine_tuning_api" if order.request is None else f"retraining:{order.request}",
         job=order.job,
     )
     path = _moved(Path(merged["model"]), order.models_dir / release.id, release)
+    if "integrity" in merged:
+        whole = integrity.unchanged(path, digests)
+        if not whole.right:
+            raise OSError(f"{path}: {whole.seen}")
     releases = Releases(database)
     releases.register(replace(release, path=str(path)))
     if order.alias is not None:

@@ -11,18 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from training import recipe as recipes
+from training.evaluating import CASES, SUITES, evaluate, gating_of, score
+from training.gating import OVERRIDE
 from training.order import Order
 from training.recipe import Recipe, RecipeError
 from training.step_process import Step, StepFailed, Teller
 
 _VALID_SHARE = 0.1
 _SHOWN = 20
-# Cases of the evaluation, where the job does not say: generation on a CPU takes seconds a case.
-_CASES_CPU, _CASES_GPU = 100, 1000
-# Fields of a job's `set` that are the evaluation's, not the recipe's.
-_CASES, _SUITES = "evaluation.cases", "evaluation.suites"
 _MULTIPLIER = "learning_rate_multiplier"
-_ANSWER_TOKENS = (32, 512)
 
 
 def validate(order: Order, tell: Teller) -> dict[str, Any]:
@@ -36,9 +33,15 @@ def validate(order: Order, tell: Teller) -> dict[str, Any]:
         raise StepFailed(
             "model_missing", f"The files of {order.base_release} are not on this host.", "model"
         )
-    most = order.overrides.get(_CASES, 1)
+    most = order.overrides.get(CASES, 1)
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
-        raise StepFailed("invalid_recipe", f"`{_CASES}` is 1 or more, not {most!r}.", "driftgate")
+        raise StepFailed("invalid_recipe", f"`{CASES}` is 1 or more, not {most!r}.", "driftgate")
+    gating = gating_of(order)
+    if gating is not None and order.baseline is not None:
+        for what, path in (("model", order.baseline / "config.json"), ("file", gating.truth)):
+            if path is not None and not Path(path).is_file():
+                told = f"The gates of the loop need a {what} that is not on this host: {path}"
+                raise StepFailed("gates_missing", told)
     tell.event(f"Recipe {recipe.name}: {recipe.description}")
     return {"recipe": recipe.name}
 
@@ -126,16 +129,26 @@ def train(order: Order, tell: Teller) -> dict[str, Any]:
 
 def merge(order: Order, tell: Teller) -> dict[str, Any]:
     """Make one model of adapter and base; of several merges the one that the evaluation prefers."""
-    from training.merge import MergeError
+    from training import integrity
+    from training.merge import KL_LIMIT, MergeError
     from training.merge import merge as run_merge
     from training.run_folder import RunError
 
     run = Path(order.finished("train")["run"])
-    prefer = _score(order) if _recipe(order).method == "qlora" else None
+    # A release is replaced only by what is as close to its adapter as the gates ask.
+    by_score = _recipe(order).method == "qlora" and gating_of(order) is None
+    prefer = score(order) if by_score else None
     try:
         merged = run_merge(run, order.folder / "merged", prefer=prefer, on_progress=tell.event)
     except (MergeError, RunError) as error:
         raise StepFailed("merge_failed", str(error)) from error
+    tell.event("Checking that the merged model is whole.")
+    checks = integrity.inspect(
+        merged.model, order.base, merged.digests, merged.kl, KL_LIMIT, evaluated_itself=by_score
+    )
+    for check in checks:
+        if not check.right:
+            raise StepFailed("integrity_failed", f"The merged model: {check.name}: {check.seen}.")
     tell.event(
         f"Merged into the {merged.kind} base ({merged.precision}): KL {merged.kl:.2g} nats a token "
         f"to the adapter, {merged.agreement:.0%} of greedy answers the same."
@@ -146,43 +159,8 @@ def merge(order: Order, tell: Teller) -> dict[str, Any]:
         "kind": merged.kind,
         "kl": merged.kl,
         "agreement": merged.agreement,
+        "integrity": [check.as_dict() for check in checks],
     }
-
-
-def evaluate(order: Order, tell: Teller) -> dict[str, Any]:
-    """Ask the base and the merged model the same held-out questions, and compare."""
-    from training.evaluation.answerers.base import AnswererError, Sampling, System
-    from training.evaluation.config import EvaluationConfig
-    from training.evaluation.run import evaluate as run_evaluation
-    from training.run import gpu_count
-
-    out = order.folder / "evaluation"
-    cases, most, longest = _cases(order, out)
-    config = EvaluationConfig(
-        data=cases,
-        out=out,
-        baseline=System("baseline", str(order.base)),
-        candidate=System("candidate", order.finished("merge")["model"]),
-        superior_on=("all",),
-        suites=("all",) if order.overrides.get(_SUITES, gpu_count() > 0) else (),
-        run=Path(order.finished("train")["run"]),
-        sampling=Sampling(seed=order.seed),
-        max_tokens=longest,
-    )
-    try:
-        evaluation = run_evaluation(config, _progress(tell))
-    except (AnswererError, ValueError) as error:
-        raise StepFailed("evaluation_failed", str(error)) from error
-    measured = {row["system"]: row for row in evaluation.measured()}
-    summary = {"verdict": str(evaluation.verdict), "cases": most, "systems": measured}
-    base, new = measured["baseline"], measured["candidate"]
-    tell.event(
-        f"Evaluation on held-out rows: {base['score']:.1%} right before, {new['score']:.1%} after "
-        f"({new['low']:.1%} to {new['high']:.1%}); verdict {evaluation.verdict}.",
-        level="info" if summary["verdict"] == "PASS" else "warn",
-    )
-    reports = [out / "report.html", out / "evaluation.json"]
-    return {"summary": summary, "reports": [str(path) for path in reports]}
 
 
 STEPS: dict[str, Step] = {
@@ -219,7 +197,7 @@ def _overrides(order: Order, name: str | None = None) -> dict[str, object]:
     if _MULTIPLIER in given:
         base = recipes.load(name or order.finished("validate")["recipe"])
         found["learning_rate"] = base.learning_rate * given[_MULTIPLIER]
-    own = {k: v for k, v in order.overrides.items() if k not in (_CASES, _SUITES)}
+    own = {k: v for k, v in order.overrides.items() if k not in (CASES, SUITES, OVERRIDE)}
     return found | own
 
 
@@ -252,61 +230,6 @@ def _hearing(tell: Teller) -> Callable[[Any], None]:
             tell.event(f"Training: {event.message}", level=level)
 
     return hear
-
-
-def _progress(tell: Teller) -> Callable[[str, int, int], None]:
-    """Return what tells of each stage once it begins."""
-    seen: set[str] = set()
-
-    def hear(stage: str, done: int, total: int) -> None:
-        if stage not in seen:
-            seen.add(stage)
-            tell.event(f"Evaluation: {stage}" + (f" ({total:,})" if total > 1 else ""))
-
-    return hear
-
-
-def _score(order: Order) -> Callable[[Path], float]:
-    """Return what scores a merge: its share of right answers to the held-out cases."""
-
-    def score(model: Path) -> float:
-        from training.evaluation.answerers.base import Sampling, System
-        from training.evaluation.config import EvaluationConfig
-        from training.evaluation.run import evaluate as run_evaluation
-
-        out = order.folder / "evaluation" / model.name
-        cases, _, longest = _cases(order, out)
-        config = EvaluationConfig(
-            data=cases,
-            out=out,
-            systems=(System("merge", str(model)),),
-            suites=(),
-            sampling=Sampling(seed=order.seed),
-            max_tokens=longest,
-        )
-        return float(run_evaluation(config).measured()[0]["score"])
-
-    return score
-
-
-def _cases(order: Order, folder: Path) -> tuple[Path, int, int]:
-    """Write the cases of an evaluation: the first validation rows.
-
-    Returns:
-        Their file, how many they are, and how many tokens an answer may have.
-    """
-    from gateway.store.examples import Example, read_jsonl, write_jsonl
-    from training.run import gpu_count
-
-    most = order.overrides.get(_CASES, _CASES_GPU if gpu_count() else _CASES_CPU)
-    valid = Path(order.finished("prepare")["valid"])
-    rows = [row for row in read_jsonl(valid) if isinstance(row, Example)][:most]
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_jsonl(folder / "cases.jsonl", rows)
-    # A token has three characters or more in most languages; two leave room.
-    longest = max(len(row.answer) for row in rows) // 2
-    least, limit = _ANSWER_TOKENS
-    return folder / "cases.jsonl", len(rows), min(max(longest, least), limit)
 
 
 def _trained_tokens(run: Path, steps: int, recipe: Recipe) -> int:

@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 from gateway.store.database import Database, StoreError
 from gateway.store.files import Files
 from gateway.store.job_events import JobEvents
-from gateway.store.jobs import FAILED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, ClaimLost, Jobs
-from gateway.store.releases import Releases
+from gateway.store.jobs import FAILED, QUEUED, RUNNING, SUCCEEDED, VALIDATING, ClaimLost, Job, Jobs
+from gateway.store.releases import Release, Releases
 from training.durable import Step, run
+from training.gating import Gating, GatingInvalid
 from training.leash import Setup, end_group, patiently, told
 from training.order import Order
 from training.registration import register
@@ -110,6 +111,7 @@ class Work:
         base = Releases(self._database).get(job.base_release)
         if base is None:
             raise StepFailed("model_not_found", f"There is no `{job.base_release}`.", "model")
+        baseline = self._baseline(job)
         training = self._files.get(job.training_file)
         for param in ("training_file", "validation_file"):
             id = getattr(job, param)
@@ -137,8 +139,24 @@ class Work:
             alias=job.alias,
             owner=job.key_prefix,
             models_dir=Path(self.setup.models_dir),
+            baseline=None if baseline is None else Path(baseline.path),
+            baseline_release=None if baseline is None else baseline.id,
+            request=job.metadata.get("retraining") if baseline is not None else None,
         ).save()
         return {}
+
+    def _baseline(self, job: Job) -> Release | None:
+        """Return the release that the candidate must beat, where the job names one."""
+        try:
+            gating = Gating.of(job.overrides)
+        except GatingInvalid as error:
+            raise StepFailed("invalid_gates", str(error)) from error
+        if gating is None or gating.baseline is None:
+            return None
+        release = Releases(self._database).get(gating.baseline)
+        if release is None:
+            raise StepFailed("model_not_found", f"There is no `{gating.baseline}`.")
+        return release
 
     def _linked(self, file: str, name: str) -> Path:
         source, target = self._files.path(file), self._folder / "input" / name

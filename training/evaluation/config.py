@@ -1,5 +1,6 @@
 """What an evaluation is asked to do."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class EvaluationConfig:
         suite_items: How many items of each suite; None for all.
         superior_on: Slices on which the candidate must be better (`all` for the whole).
         margin: How much worse it may be on every other slice, as a share.
+        margins: The same for single slices.
         truth_margin: How much more it may hallucinate.
         suite_margin: How much worse it may be on a suite.
         sla_p95_s: The longest 95th percentile of the latency, in seconds.
@@ -55,6 +57,7 @@ class EvaluationConfig:
     suite_items: int | None = None
     superior_on: tuple[str, ...] = ()
     margin: float = 0.03
+    margins: Mapping[str, float] = field(default_factory=dict)
     truth_margin: float = 0.01
     suite_margin: float = 0.05
     sla_p95_s: float | None = None
@@ -93,6 +96,9 @@ class EvaluationConfig:
         for name in ("margin", "truth_margin", "suite_margin"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be between 0 and 1 (0.03 is 3 points)")
+        for name, margin in self.margins.items():
+            if not 0 < margin < 1:
+                raise ConfigError(f"the margin of {name!r} must be between 0 and 1")
         for name in ("max_tokens", "concurrency", "timeout_s", "batch"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0")

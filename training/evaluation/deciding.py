@@ -53,7 +53,7 @@ def decide(
         outcomes: On truth set and suites.
         systems: Summaries.
     """
-    gates = [paired_gate(compared, config.superior_on, config.margin)]
+    gates = [paired_gate(compared, config.superior_on, config.margin, margins=config.margins)]
     not_run = {}
     if not config.superior_on:
         not_run["superiority"] = "no slice was named to be better on (`--superior-on`, or `all`)"

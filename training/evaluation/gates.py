@@ -106,13 +106,20 @@ def overall(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def paired_gate(
-    slices: Sequence[Compared], superior_on: Sequence[str], margin: float, alpha: float = ALPHA
+    slices: Sequence[Compared],
+    superior_on: Sequence[str],
+    margin: float,
+    alpha: float = ALPHA,
+    margins: Mapping[str, float] | None = None,
 ) -> Gate:
-    """Better on every named slice, and not worse by `margin` on every other one."""
+    """Better on every named slice, and not worse by its margin on every other one.
+
+    `margins` are those of single slices, `margin` is that of all others.
+    """
     tests = tuple(
-        _superior(one, margin, alpha)
+        _superior(one, (margins or {}).get(one.slice, margin), alpha)
         if one.slice in superior_on
-        else _non_inferior(one, margin, alpha)
+        else _non_inferior(one, (margins or {}).get(one.slice, margin), alpha)
         for one in slices
     )
     return _gate("paired", "Better where it must be, not worse elsewhere", tests)
