@@ -229,7 +229,7 @@ class Traffic:
 
     def conversations(self, alias: str, since: float, before: float) -> set[str]:
         """Return the keys of the conversations that had a request of an alias between two times."""
-        query = sa.select(table.c.conversation.distinct()).where(
+        query = sa.select(table.c.conversation).distinct().where(
             table.c.alias == alias,
             table.c.created_at >= since,
             table.c.created_at < before,
