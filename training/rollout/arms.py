@@ -30,7 +30,8 @@ def segments(moves: Sequence[AliasMove], candidate: str, now: float) -> list[Seg
         now: When the last of them ends, for now.
     """
     found = []
-    for move, end in zip(moves, [*(move.at for move in moves[1:]), now], strict=True):
+    ends = [*(move.at for move in moves[1:]), now]
+    for move, end in zip(moves, ends, strict=False):  # of no moves there is one end too many
         live = {target.release: target.weight for target in move.after if target.mode == "live"}
         total = sum(live.values())
         share = live.get(candidate, 0.0) / total if total else 0.0
