@@ -44,7 +44,6 @@ class Case:
 
     row: Example
     slice: Slice
-    contains: bool = False
 
     def right(self, answer: str) -> bool:
         """Return whether an answer says what is known; JSON must be equal, a text may be in it."""
@@ -206,16 +205,19 @@ def _decide(
     plain, usual = cells["serving", "off", "new"], cells["serving", "off", "old"]
     grounded = cells.get(("serving", "on", "new"))
     if not plain.n:
+        told = "no question was answered" if plain.failed else "no case is known to replay"
         if harmed and enough:
-            return "train", "No case is known to replay, but harm was shown.", False, None, None
-        return "neither", "No case is known to replay.", False, None, None
+            return "train", f"Harm was shown, but {told}.", False, None, None
+        return "neither", f"It cannot be told: {told}.", False, None, None
     # Without cases of old, a model is expected to be right.
     level = usual.rate if usual.n else 1.0
     wanted = level - settings.margin
+    # The usual level is itself only measured: below its lower limit counts as shown to be worse.
+    surely = (usual.low if usual.n else 1.0) - settings.margin
     shown = f"{plain.rate:.0%} right on what drifted, {level:.0%} usual"
     if plain.low >= wanted:
         return "neither", f"Nothing is worse: {shown}.", True, level, None
-    worse = plain.high < wanted
+    worse = plain.high < surely
     p = _p(asked, said)
     if grounded is not None and grounded.n and p is not None:
         shown += f", {grounded.rate:.0%} with documents"
@@ -225,7 +227,7 @@ def _decide(
             # Its limit does not say so, but its best guess does, and an index is updated faster
             # than a model is trained.
             return "index", f"Documents seem to bring it back: {shown}.", False, level, p
-        if worse and grounded.high < wanted:
+        if worse and grounded.high < surely:
             return "train", f"Documents do not bring it back: {shown}.", True, level, p
     elif worse:
         return "train", f"It got worse, and there are no documents: {shown}.", True, level, p
@@ -303,4 +305,3 @@ def limits(right: int, n: int, alpha: float) -> tuple[float, float]:
     low = float(special.betaincinv(right, n - right + 1, alpha)) if right else 0.0
     high = float(special.betainccinv(right + 1, n - right, alpha)) if right < n else 1.0
     return low, high
-

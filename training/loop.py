@@ -61,7 +61,8 @@ class Replay(BaseModel):
     """The attribution replay: which part is at fault.
 
     Attributes:
-        cases: Questions with known answers that are asked, half of them about what drifted.
+        cases: Questions with known answers that are asked, half of them about what drifted. Fewer
+            than 59 of a half cannot show that as good as all of them are right.
         margin: How far below its usual level an alias may be and count as good.
         alpha: Chance of each of its tests to be wrong.
         max_tokens: Of an answer.
@@ -69,7 +70,7 @@ class Replay(BaseModel):
 
     model_config = _STRICT
 
-    cases: Annotated[int, Field(ge=2, le=2000)] = 80
+    cases: Annotated[int, Field(ge=2, le=2000)] = 120
     margin: Points = 0.05
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128
