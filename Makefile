@@ -16,10 +16,11 @@ TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
 
 STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
 # These keep all cores busy or measure time: one after the other.
-ALONE := engine or train or chaos
-# What failed beside others is asked once more, alone: a deadline may have been missed for want of a
-# core. What is wrong fails again.
-AGAIN := --last-failed --last-failed-no-failures none
+ALONE := engine or chaos
+# The others run side by side, with a core each. What failed beside others is asked once more, alone:
+# a deadline may have been missed for want of a core. What is wrong fails again.
+BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n logical --dist loadfile
+AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
@@ -50,7 +51,8 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
-	$(VENV)/bin/pytest -n logical --dist loadfile -m "not ($(ALONE))" || $(VENV)/bin/pytest $(AGAIN)
+	$(BESIDE) -m "not ($(ALONE) or train)" || $(AGAIN)
+	$(BESIDE) -m "train and not ($(ALONE))" || $(AGAIN)
 	$(VENV)/bin/pytest -m "$(ALONE)"
 
 check: setup ## Format, lint, types, import contracts, fast tests
