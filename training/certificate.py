@@ -25,6 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
 from gateway import signing
 from gateway.store.certificates import Certificate, Certificates
 from gateway.store.database import Database, storable
@@ -35,6 +37,16 @@ from gateway.store.rollouts import Rollout, Rollouts
 
 TYPE = "driftgate/release-certificate/1"
 _MOST = 1000
+
+
+class _Signing(BaseSettings):
+    """The gateway's setting, which processes of a worker share through their environment."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
+    )
+
+    signing_key: Path | None = None
 
 
 def certify(
@@ -52,7 +64,7 @@ def certify(
         home: Driftgate's home, where the key is made on first use.
         release_id: The release.
         rollout: The rollout to tell of; None: its newest.
-        key: The private key; None: `signing.key` in `home`.
+        key: The private key; None: that of the setting, or `signing.key` in `home`.
 
     Raises:
         KeyError: There is no such release.
@@ -60,10 +72,29 @@ def certify(
         StoreError: The store is away.
     """
     statement = describe(database, release_id, rollout)
-    signer = signing.SigningKey.load_or_make(signing.key_path(home, key))
+    path = signing.key_path(home, key or _Signing().signing_key)
+    signer = signing.SigningKey.load_or_make(path)
     signature = signer.sign(statement)
     certificate = Certificate(release_id, statement, signer.public.id, signature)
     return Certificates(database).put(certificate)
+
+
+def attempt(
+    database: Database, home: Path, release_id: str, rollout: Rollout | None = None
+) -> str | None:
+    """Certify a release as part of other work, which a key that is wrong must not end.
+
+    Returns:
+        What was wrong, for people; None where it is certified.
+
+    Raises:
+        StoreError: The store is away: this is tried again.
+    """
+    try:
+        certify(database, home, release_id, rollout=rollout)
+    except (signing.SigningError, OSError) as error:
+        return f"{release_id} has no certificate: {error}"
+    return None
 
 
 def describe(database: Database, release_id: str, rollout: Rollout | None = None) -> dict[str, Any]:

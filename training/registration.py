@@ -17,6 +17,7 @@ from gateway.store.files import Files, StoredFile
 from gateway.store.job_events import JobEvents
 from gateway.store.releases import Release, Releases, Target, release_id
 from training import integrity
+from training.certificate import attempt
 from training.order import Order
 
 _MANIFEST = "driftgate.json"  # as pulled models have it, so that `driftgate models list` shows it
@@ -59,6 +60,9 @@ def register(order: Order, database: Database, files: Files) -> dict[str, Any]:
             raise OSError(f"{path}: {whole.seen}")
     releases = Releases(database)
     releases.register(replace(release, path=str(path)))
+    untold = attempt(database, order.folder.parents[1], release.id)
+    if untold is not None:
+        JobEvents(database).add(order.job, untold, level="warn")
     if order.alias is not None:
         releases.point(order.alias, [Target(release.id, 1.0, "live")])
     return {

@@ -16,7 +16,7 @@ from gateway.store.retraining import Retraining
 from gateway.store.rollouts import Rollout, Rollouts
 from gateway.verifying import Finding, verify
 from tests.training.releases import BASE, TUNED, registered
-from training.certificate import certify, describe
+from training.certificate import attempt, certify, describe
 
 
 @pytest.fixture
@@ -216,3 +216,17 @@ def test_a_parent_whose_own_certificate_was_changed_is_found(
     Certificates(database).put(replace(own, statement=changed))
     assert list(_failed(verify(database, TUNED, key))) == ["parents"]
     assert Releases(database).get(BASE) is not None
+
+
+def test_other_work_goes_on_where_the_key_is_wrong(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(database, tmp_path)
+    (tmp_path / "signing.key").write_text("no key")
+    told = attempt(database, tmp_path, TUNED)
+    assert told is not None
+    assert told.startswith(f"{TUNED} has no certificate: ")
+    assert Certificates(database).get(TUNED) is None
+    monkeypatch.setenv("DRIFTGATE_SIGNING_KEY", str(tmp_path / "elsewhere.key"))
+    assert attempt(database, tmp_path, TUNED) is None
+    assert Certificates(database).get(TUNED) is not None

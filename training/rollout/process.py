@@ -9,11 +9,14 @@ another host too.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from gateway.store.claims import Claims
 from gateway.store.database import Database, StoreError
+from gateway.store.rollouts import Rollout
 from training.asking import GatewayAsker
+from training.certificate import attempt
 from training.durable import Step, run
 from training.leash import Setup, end_group, told
 from training.rollout.canary import Approval, Canary
@@ -87,7 +90,17 @@ def tools(setup: Setup, database: Database) -> Tools:
         if not held:
             end_group()
 
-    return Tools(database, lambda: GatewayAsker(database, setup.gateway_url, setup.id), check=check)
+    def certify(rollout: Rollout) -> None:
+        untold = attempt(database, Path(setup.home), rollout.candidate, rollout)
+        if untold is not None:
+            print(untold, flush=True)
+
+    return Tools(
+        database,
+        lambda: GatewayAsker(database, setup.gateway_url, setup.id),
+        check=check,
+        certify=certify,
+    )
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Promotion: the candidate serves alone, and the old release stays warm for a while."""
 
+from dataclasses import replace
 from typing import Any
 
 from gateway.store.rollouts import PROMOTED, RUNNING, Rollout, Rollouts
@@ -33,6 +34,8 @@ class Promote:
         # All at once: nothing is written of a rollout that is over.
         promoted = row.evidence["promote"] | ended
         evidence = row.evidence | {"promote": promoted, "warm": {"started_at": now}}
+        over = replace(row, status=PROMOTED, evidence=evidence, reason=reason, finished_at=now)
+        self._course.tools.certify(over)
         rollouts = Rollouts(self._course.tools.database)
         rollouts.write(row.id, status=PROMOTED, evidence=evidence, reason=reason)
         return Outcome(PASSED, reason)

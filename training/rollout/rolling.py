@@ -57,6 +57,7 @@ class Tools:
         check: Called before each look; does not return where the claim is lost.
         clock: Unix seconds.
         sleep: Waits so many seconds.
+        certify: Signs what was shown of the candidate, before its rollout is over.
     """
 
     database: Database
@@ -64,6 +65,7 @@ class Tools:
     check: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.time
     sleep: Callable[[float], None] = time.sleep
+    certify: Callable[[Rollout], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
