@@ -10,6 +10,7 @@ WATCHED = frozenset({"HEALTHY", "WARN", "DEGRADED"})
 """States that the monitor writes; the others belong to a retraining under way."""
 QUIET = 40
 """Windows without a further alarm after which drift is over."""
+_MOST_AREAS = 8  # the gateway compares a question with each
 
 
 def next_state(state: str, book: Book) -> str:
@@ -26,7 +27,10 @@ def next_state(state: str, book: Book) -> str:
 
 
 def reasons(book: Book, release: str, topics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what speaks for a state: evidence by signal, since when, and which topics."""
+    """Return what speaks for a state: evidence by signal, since when, and which topics.
+
+    `drifted` has these topics as areas (`retrieval.records.Area`), for the gateway.
+    """
     signals = book.signals()
     shown = {name: round(each["evidence"], 3) for name, each in signals.items()}
     return {
@@ -39,4 +43,5 @@ def reasons(book: Book, release: str, topics: Sequence[Mapping[str, Any]]) -> di
         },
         "alarm": None if book.alarm is None else asdict(book.alarm),
         "topics": [topic["news"] for topic in topics if topic.get("news")],
+        "drifted": [topic["area"] for topic in topics if topic.get("area")][:_MOST_AREAS],
     }

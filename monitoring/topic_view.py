@@ -14,6 +14,8 @@ MEMORY = 1000
 # Looking for what is new costs more than a window's scores: once in so many windows will do.
 _LOOK_EVERY = 5
 _MOST_SHOWN = 60
+# Of a topic's prompts in its area: the rest lies as near to others.
+_MOST_OF_A_TOPIC = 0.9
 
 
 class TopicView:
@@ -48,7 +50,8 @@ class TopicView:
     def shown(self, *, look: bool = False) -> list[dict[str, Any]]:
         """Return the topics: what is new first, then what has grown, then all, the largest first.
 
-        `news` says in words what is new or has grown, and is empty for the others.
+        `news` says in words what is new or has grown, and is empty for the others; `area` says it
+        to the gateway (`retrieval.records.Area`), and only what is new or has grown has one.
 
         Args:
             look: Look for what is new in any case.
@@ -61,6 +64,7 @@ class TopicView:
             found = self._topics.emerging(vectors, list(self._texts))
             self._emerging = [
                 _as_dict(each.topic, each.sentence(), _mean(losses[list(each.rows)]))
+                | {"area": _area(vectors[list(each.rows)])}
                 for each in found
             ]
         self._windows += 1
@@ -79,6 +83,15 @@ def _as_dict(topic: Topic, news: str, loss: float | None) -> dict[str, Any]:
         "reference_share": round(topic.reference_share, 5), "loss": loss,
         "examples": list(topic.examples), "news": news,
     }  # fmt: skip
+
+
+def _area(members: Vectors) -> dict[str, Any]:
+    """Return where most of a topic's prompts lie."""
+    middle = members.mean(axis=0)
+    middle = middle / max(float(np.linalg.norm(middle)), 1e-12)
+    least = float(np.quantile(members @ middle, 1 - _MOST_OF_A_TOPIC))
+    # Four digits are more than the floor needs, and a row of the store is read twice a second.
+    return {"middle": [round(float(x), 4) for x in middle], "least": round(least, 4)}
 
 
 def _mean(losses: Any) -> float | None:

@@ -80,8 +80,9 @@ def before(
         policy: What applies to this request.
         found: What the search found; None where it failed or was not made.
         calibration: What is known of the release.
-        health: The alias's: WARN asks for retrieval where the documents cover the topic, DEGRADED
-            always.
+        health: The alias's. WARN asks for retrieval where the documents cover what is asked, and
+            where it is of a topic that drifted (as `found` tells, or where nobody knows which
+            did); DEGRADED always.
 
     Returns:
         The decision. With `retrieve` false and the reason `none`, `after` has the last word.
@@ -98,7 +99,7 @@ def before(
     similarity = found.reference_similarity if found is not None else None
     if floor is not None and similarity is not None and similarity < floor:
         return Decision(True, "distribution")
-    if health == "DEGRADED" or (health == "WARN" and topic):
+    if health == "DEGRADED" or (health == "WARN" and topic and _drifted(found)):
         return Decision(True, "health")
     if found is not None and not found.hits:
         return Decision(False, "nothing_found")
@@ -135,6 +136,11 @@ def topic_of(found: Found | None) -> tuple[Hit, ...]:
     cosines = [hit.dense for hit in found.hits if hit.dense is not None]
     floor = max(TOPIC_SIMILARITY, max(cosines, default=0.0) - _TOPIC_SPREAD)
     return tuple(hit for hit in found.hits if hit.dense is None or hit.dense >= floor)
+
+
+def _drifted(found: Found | None) -> bool:
+    """Tell whether what was asked is of a topic that drifted, or may be, for all that is known."""
+    return found is None or found.inside is not False
 
 
 def admits_ignorance(policy: Policy, health: str) -> bool:

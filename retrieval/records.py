@@ -77,6 +77,18 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     filters: tuple["Filter", ...] = ()
 
 
+class Area(msgspec.Struct, frozen=True):
+    """What questions of one topic have in common, as their embeddings do.
+
+    Attributes:
+        middle: A unit vector of the embedder's.
+        least: Cosine to it from which a question belongs to the topic.
+    """
+
+    middle: tuple[float, ...]
+    least: float
+
+
 class Search(msgspec.Struct, frozen=True, kw_only=True):
     """A question to one or several collections.
 
@@ -90,6 +102,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
         rerank: Whether a cross-encoder orders the best hits again, by scores of its own; None:
             where the service has one.
         reference: A collection whose nearest passage tells how usual the query is.
+        areas: Topics; the answer tells whether the query is of one of them.
     """
 
     query: str
@@ -100,6 +113,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True):
     now: float | None = None
     rerank: bool | None = None
     reference: str | None = None
+    areas: tuple[Area, ...] = ()
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +143,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         hits: Best first.
         generations: The generation of each collection that was searched, by name.
         reference_similarity: Cosine to the nearest passage of the reference collection, or None.
+        inside: Whether the query is of one of the areas; None where that is not known: there were
+            none, or none of this embedder's.
         took_s: Time in the service, in seconds.
         problems: Collections that could not be searched, and why; the others were.
     """
@@ -136,6 +152,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     hits: tuple[Hit, ...]
     generations: dict[str, str] = {}
     reference_similarity: float | None = None
+    inside: bool | None = None
     took_s: float = 0.0
     problems: dict[str, str] = {}
 

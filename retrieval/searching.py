@@ -4,13 +4,15 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
+import numpy as np
 
 from retrieval.database import IndexProblem, Vector
 from retrieval.library import Library, NoCollection
-from retrieval.records import Found, Hit, Search
+from retrieval.records import Area, Found, Hit, Search
 from retrieval.reranker import Reranker
 from retrieval.scheduler import Scheduler
 
@@ -47,7 +49,7 @@ class Searching:
         if search.now is None:
             search = msgspec.structs.replace(search, now=time.time())
         vector: Vector | None = None
-        if search.mode != "lexical" or search.reference:
+        if search.mode != "lexical" or search.reference or search.areas:
             vector = (await self._scheduler.embed([search.query]))[0][0]
         found = await self._library.read(self._search, search, vector)
         hits = found.hits
@@ -88,6 +90,7 @@ class Searching:
             hits=tuple(hits[: max(search.limit, 0)]),
             generations=generations,
             reference_similarity=similarity,
+            inside=None if vector is None else _inside(search.areas, vector),
             problems={name: str(error) for name, error in problems.items()},
         )
 
@@ -107,3 +110,11 @@ class Searching:
         last = best[-1].score
         rest = [msgspec.structs.replace(h, score=min(h.score, last)) for h in hits[_RERANKED:]]
         return (*best, *rest)
+
+
+def _inside(areas: Sequence[Area], vector: Vector) -> bool | None:
+    """Return whether a vector lies in one of the areas; those of another embedder tell nothing."""
+    known = [area for area in areas if len(area.middle) == len(vector)]
+    if not known:
+        return None
+    return any(float(vector @ np.asarray(a.middle, vector.dtype)) >= a.least for a in known)

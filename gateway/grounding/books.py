@@ -7,6 +7,7 @@ from typing import NamedTuple
 from gateway.auth import Principal
 from gateway.bodies import Retrieval
 from retrieval.gate import Calibration, Policy
+from retrieval.records import Area
 
 _UNCALIBRATED = Calibration()
 _NOTHING = Retrieval()
@@ -23,6 +24,7 @@ class Plan(NamedTuple):
         least_score: Hits below it are left out.
         calibration: Of the release.
         health: Of the alias.
+        drifted: Topics of the alias that drifted, where it is WARN and they are known.
     """
 
     policy: Policy
@@ -31,6 +33,7 @@ class Plan(NamedTuple):
     least_score: float
     calibration: Calibration
     health: str
+    drifted: tuple[Area, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Books:
         policies: By kind (`key` or `alias`) and name.
         calibrations: By release.
         health: By alias; those not named are HEALTHY.
+        drifted: By alias; those not named drifted nowhere in particular.
         switched_off: Topics on which retrieval harms.
         owners: The key prefix that each vector store belongs to; None: the operator.
     """
@@ -48,6 +52,7 @@ class Books:
     policies: Mapping[tuple[str, str], Retrieval] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
     health: Mapping[str, str] = field(default_factory=dict)
+    drifted: Mapping[str, tuple[Area, ...]] = field(default_factory=dict)
     switched_off: frozenset[str] = frozenset()
     owners: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -74,6 +79,7 @@ class Books:
             least_score=least_score if isinstance(least_score, float) else 0.0,
             calibration=self.calibrations.get(release, _UNCALIBRATED),
             health=self.health.get(alias, "HEALTHY"),
+            drifted=self.drifted.get(alias, ()),
         )
 
 

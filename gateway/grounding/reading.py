@@ -14,6 +14,7 @@ from gateway.store.database import Database
 from gateway.store.health import PASSING, AliasHealth, Healths
 from gateway.store.policies import Policies, StoredPolicy
 from retrieval.gate import Calibration
+from retrieval.records import Area
 
 _log = logging.getLogger(__name__)
 Owners = Mapping[str, str | None]
@@ -43,11 +44,12 @@ class BooksReader:
 
     def read(self) -> Read:
         """Read all of them; StoreError where the store is away."""
-        benefits = self._benefits.all()
+        benefits, healths = self._benefits.all(), self._healths.all()
         books = Books(
             policies=dict(_policies(self._policies.all())),
             calibrations={row.release: _calibration(row) for row in self._calibrations.all()},
-            health={health.alias: health.acting for health in self._healths.all()},
+            health={health.alias: health.acting for health in healths},
+            drifted=dict(_drifted(healths)),
             switched_off=frozenset(each.topic for each in benefits if each.benefit.off),
             owners=self.owners(),
         )
@@ -67,6 +69,20 @@ def _policies(stored: Iterable[StoredPolicy]) -> Iterator[tuple[tuple[str, str],
         except msgspec.ValidationError as error:
             # One row must not keep the others, nor keys and routes, from being read.
             _log.warning("the policy of the %s %s: %s", policy.kind, policy.name, error)
+
+
+def _drifted(healths: Iterable[AliasHealth]) -> Iterator[tuple[str, tuple[Area, ...]]]:
+    """Return the topics that drifted, of each alias that is warned of."""
+    for health in healths:
+        if health.acting != "WARN":
+            continue
+        try:
+            yield (
+                health.alias,
+                msgspec.convert(health.evidence.get("drifted", ()), tuple[Area, ...]),
+            )
+        except msgspec.ValidationError as error:  # retrieval then helps with every topic
+            _log.warning("what drifted of %s: %s", health.alias, error)
 
 
 def _calibration(row: StoredCalibration) -> Calibration:

@@ -163,6 +163,7 @@ class GroundingStage:
             limit=plan.policy.top_k,
             filters=plan.policy.filters,
             reference=plan.calibration.reference if plan.policy.mode == "auto" else None,
+            areas=plan.drifted if plan.policy.mode == "auto" else (),
         )
         started = time.perf_counter()
         task = call.flow.loop.create_task(self._client.search(search, deadline_s=deadline))

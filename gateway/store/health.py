@@ -127,6 +127,8 @@ def write(connection: sa.Connection, health: AliasHealth) -> AliasHealth:
     before = "HEALTHY" if known is None else known.state
     if health.state in UNDER_WAY and known is not None:
         carried = {"was": known.acting, "topics": known.evidence.get("topics", [])}
+        if "drifted" in known.evidence:
+            carried["drifted"] = known.evidence["drifted"]
         health = replace(health, evidence=carried | health.evidence)
     if before == health.state and known is not None:
         health = AliasHealth(health.alias, health.state, health.evidence, known.since)

@@ -1,10 +1,10 @@
-"""The topics of a release's reference."""
+"""The topics of a release's reference.
 
-import hashlib
-import json
-import os
+They are not kept: the same reference gives the same topics again, in about the time that reading
+them would save.
+"""
+
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from monitoring.topics.naming import Topic, Vocabulary, examples
 NEW, UNKNOWN = -1, -2
 """Ids of prompts that are far from every topic, and of those without a vector."""
 LEAST_ROWS = 20
-_FORM = 1
 _HELD_OUT = 0.2
 _USUAL = 0.995
 _SEED = 3
@@ -26,7 +25,7 @@ _KEPT = 5000
 
 
 class TopicsUnusable(Exception):
-    """Saved topics are damaged or of another form, or too few rows to fit; the message says it."""
+    """There are too few rows to fit, or they are all the same; the message says it."""
 
 
 class Topics:
@@ -167,54 +166,6 @@ class Topics:
             found.append(Emerging(grown, tuple(map(int, members)), p))
         return sorted(found, key=lambda each: -each.topic.share)
 
-    def save(self, folder: Path) -> None:
-        """Write `topics.json` and `topics.npz` (no pickle) into a folder.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = folder / ".topics.npz"
-        with part.open("wb") as file:
-            np.savez(file, middles=self._middles, reference=self._reference)
-        state = {
-            "form": _FORM, "arrays": _digest(part), "least": self._least,
-            "distance": self._distance, "mean_terms": self._vocabulary.mean,
-            "terms": self._vocabulary.counts,
-            "topics": [
-                [topic.id, topic.label, topic.reference_share, topic.examples]
-                for topic in self.topics
-            ],
-        }  # fmt: skip
-        written = folder / ".topics.json"
-        written.write_text(json.dumps(state))
-        os.replace(part, folder / "topics.npz")
-        os.replace(written, folder / "topics.json")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Topics":
-        """Read saved topics.
-
-        Raises:
-            FileNotFoundError: There are none.
-            TopicsUnusable: They are damaged; fit them again.
-        """
-        try:
-            state = json.loads((folder / "topics.json").read_bytes())
-            if state["form"] != _FORM or state["arrays"] != _digest(folder / "topics.npz"):
-                raise TopicsUnusable(f"{folder}: the two files do not belong together")
-            with np.load(folder / "topics.npz", allow_pickle=False) as arrays:
-                middles, reference = arrays["middles"], arrays["reference"]
-            topics = [
-                Topic(id, label, share, share, None, tuple(shown))
-                for id, label, share, shown in state["topics"]
-            ]
-            vocabulary = Vocabulary(dict(state["terms"]), float(state["mean_terms"]))
-            least, distance = float(state["least"]), float(state["distance"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise TopicsUnusable(f"{folder}: {error}") from error
-        return cls(topics, vocabulary, middles, reference, least, distance)
-
 
 def _finite(vectors: Vectors) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isfinite(vectors).all(axis=1) & (vectors != 0).any(axis=1))
@@ -225,7 +176,3 @@ def _mean(losses: npt.NDArray[np.float64] | None, rows: npt.NDArray[np.bool_]) -
         return None
     known = losses[rows & np.isfinite(losses)]
     return float(known.mean()) if known.size else None
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

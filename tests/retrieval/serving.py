@@ -10,7 +10,7 @@ from pathlib import Path
 
 from retrieval.client import RetrievalClient
 from retrieval.embedder import Embedder, HashEmbedder
-from retrieval.records import Document, Found, Passage, Search, SearchMode
+from retrieval.records import Area, Document, Found, Passage, Search, SearchMode
 from retrieval.records import Entry as Entry
 from retrieval.reranker import Reranker
 from retrieval.service import RetrievalService
@@ -80,6 +80,7 @@ async def search(
     mode: SearchMode = "hybrid",
     rerank: bool | None = None,
     reference: str | None = None,
+    areas: tuple[Area, ...] = (),
 ) -> Found:
     """Search; the collection is `facts` where none is named."""
     asked = Search(
@@ -89,6 +90,7 @@ async def search(
         mode=mode,
         rerank=rerank,
         reference=reference,
+        areas=areas,
     )
     return await client.search(asked, deadline_s=10)
 

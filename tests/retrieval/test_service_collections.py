@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.client import RetrievalClient, RetrievalFailed, RetrievalUnavailable
 from retrieval.embedder import HashEmbedder
-from retrieval.records import Hit
+from retrieval.records import Area, Hit
 from tests.retrieval.serving import documents, entry, search, service
 
 
@@ -73,6 +73,20 @@ async def test_a_reference_tells_how_usual_a_query_is(client: RetrievalClient) -
     assert other.reference_similarity is not None
     assert other.reference_similarity < 0.5
     assert (await search(client, "fee", reference="unknown")).reference_similarity is None
+
+
+async def test_it_is_told_whether_a_query_is_of_one_of_some_topics(
+    client: RetrievalClient,
+) -> None:
+    await client.add_entries("facts", [entry("f", "the fee is five euros")])
+    middle = tuple(map(float, HashEmbedder().embed(["how high is the fee"])[0][0]))
+    fees, short = Area(middle, 0.9), Area(middle[:8], 0.0)
+    for query, inside in (("how high is the fee", True), ("zebras", False)):
+        for mode in ("hybrid", "lexical"):
+            found = await search(client, query, mode=mode, areas=(short, fees))
+            assert found.inside is inside
+    assert (await search(client, "zebras", areas=(short,))).inside is None
+    assert (await search(client, "zebras")).inside is None
 
 
 async def test_stats_compaction_and_drop(client: RetrievalClient) -> None:

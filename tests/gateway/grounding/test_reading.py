@@ -8,6 +8,7 @@ import pytest
 from gateway.grounding.reading import BooksReader
 from gateway.store.database import Database
 from gateway.store.health import Healths
+from retrieval.records import Area
 
 
 @pytest.fixture
@@ -28,3 +29,19 @@ def test_an_alias_is_grounded_as_before_while_it_is_retrained(database: Database
     healths.put("production", "HEALTHY", {})
     assert reader.read().books.health["production"] == "HEALTHY"
     assert healths.settled("unknown").state == "HEALTHY"
+
+
+def test_what_drifted_is_known_of_an_alias_that_is_warned_of(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    healths, reader = Healths(database), BooksReader(database, dict)
+    drifted = [{"middle": [0.6, 0.8], "least": 0.5}]
+    healths.put("production", "WARN", {"drifted": drifted})
+    healths.put("worse", "DEGRADED", {"drifted": drifted})
+    healths.put("old", "WARN", {"topics": ["new: lost cards"]})
+    healths.put("broken", "WARN", {"drifted": [{"middle": "north"}]})
+    found = reader.read().books.drifted
+    assert found == {"production": (Area((0.6, 0.8), 0.5),), "old": ()}
+    assert "what drifted of broken" in caplog.text
+    healths.put("production", "RETRAINING", {})
+    assert reader.read().books.drifted["production"] == (Area((0.6, 0.8), 0.5),)

@@ -17,7 +17,7 @@ from gateway.retrieval_metrics import RetrievalMetrics
 from gateway.routing import Route
 from gateway.served import Served
 from retrieval.gate import Calibration
-from retrieval.records import Found, Search
+from retrieval.records import Area, Found, Search
 from tests.gateway.flows import drive
 from tests.gateway.grounding.scripted import hit
 
@@ -31,7 +31,10 @@ class _Client:
         self.found = found
 
     async def search(self, search: Search, *, deadline_s: float) -> Found:
-        return self.found
+        if not search.areas:
+            return self.found
+        inside = any(area.least < 0.5 for area in search.areas)
+        return msgspec.structs.replace(self.found, inside=inside)
 
 
 async def _ask(
@@ -80,8 +83,14 @@ async def _ask(
     return await drive(deadlines, run)
 
 
-def _books(off: bool = False, health: str = "HEALTHY", cutoff: float | None = 1e9) -> Books:
+def _books(
+    off: bool = False,
+    health: str = "HEALTHY",
+    cutoff: float | None = 1e9,
+    drifted: tuple[Area, ...] = (),
+) -> Books:
     return Books(
+        drifted={"m": drifted},
         calibrations={"m-1": Calibration(data_cutoff=cutoff)},
         health={"m": health},
         switched_off=frozenset({"vs_mine/hours"} if off else ()),
@@ -119,6 +128,15 @@ async def test_without_a_hold_out_nothing_counts_as_measured(deadlines: Deadline
     notes = await _ask(deadlines, _books(), draw=0.0, holdout=0.0)
     assert notes["outcome"] == "grounded"
     assert "drawn" not in notes
+
+
+async def test_an_alias_that_is_warned_of_retrieves_for_what_drifted(deadlines: Deadlines) -> None:
+    here, elsewhere = Area((1.0, 0.0), 0.4), Area((0.0, 1.0), 0.9)
+    for areas, reason in (((), "health"), ((here, elsewhere), "health"), ((elsewhere,), "none")):
+        warned = _books(health="WARN", cutoff=None, drifted=areas)
+        assert (await _ask(deadlines, warned))["reason"] == reason
+    named = await _ask(deadlines, _books(health="WARN", drifted=(elsewhere,)), mode="always")
+    assert named["outcome"] == "grounded"
 
 
 async def test_a_degraded_alias_retrieves_and_never_guesses(deadlines: Deadlines) -> None:

@@ -1,7 +1,6 @@
-"""Topics of prompts: found, named, kept, and told apart from noise."""
+"""Topics of prompts: found, named, and told apart from noise."""
 
 import csv
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -127,34 +126,6 @@ def test_the_same_mix_is_no_news(topics: Topics) -> None:
 def test_few_recent_prompts_say_nothing(topics: Topics, count: int) -> None:
     assert topics.emerging(*drawn(["watch"] * count or ["card"], seed=3)) == []
     assert topics.emerging(np.zeros((0, DIMENSIONS), np.float32), []) == []
-
-
-def test_topics_come_back_from_disk_as_they_were(topics: Topics, tmp_path: Path) -> None:
-    topics.save(tmp_path / "topics")
-    topics.save(tmp_path / "topics")  # again, over the old ones
-    back = Topics.load(tmp_path / "topics")
-    vectors, texts = mixed(8, 300, card=0.5, pin=0.3, watch=0.2)
-    assert back.topics == topics.topics
-    assert back.assign(vectors).tolist() == topics.assign(vectors).tolist()
-    assert back.emerging(vectors, texts) == topics.emerging(vectors, texts)
-    assert sorted(path.name for path in (tmp_path / "topics").iterdir()) == [
-        "topics.json", "topics.npz",
-    ]  # fmt: skip
-
-
-def test_damaged_topics_are_refused(topics: Topics, tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        Topics.load(tmp_path)
-    topics.save(tmp_path)
-    arrays = (tmp_path / "topics.npz").read_bytes()
-    (tmp_path / "topics.npz").write_bytes(arrays[:-10] + b"0123456789")
-    with pytest.raises(TopicsUnusable, match="do not belong together"):
-        Topics.load(tmp_path)
-    (tmp_path / "topics.npz").write_bytes(arrays)
-    state = json.loads((tmp_path / "topics.json").read_text())
-    (tmp_path / "topics.json").write_text(json.dumps(state | {"topics": [[1]]}))
-    with pytest.raises(TopicsUnusable):
-        Topics.load(tmp_path)
 
 
 @pytest.mark.parametrize("rows", [0, 5, 100])

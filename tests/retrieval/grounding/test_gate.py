@@ -1,5 +1,6 @@
 import itertools
 
+import msgspec
 import pytest
 
 from retrieval.gate import (
@@ -70,6 +71,15 @@ def test_warn_needs_documents_on_the_topic_and_degraded_does_not() -> None:
     assert before(_AUTO, _found(), _KNOWN, "WARN") == Decision(True, "health")
     assert before(_AUTO, _found(dense=0.1), _KNOWN, "WARN").retrieve is False
     assert before(_AUTO, None, _KNOWN, "DEGRADED") == Decision(True, "health")
+
+
+def test_warn_is_for_the_topics_that_drifted_where_they_are_known() -> None:
+    elsewhere = msgspec.structs.replace(_found(), inside=False)
+    drifted = msgspec.structs.replace(_found(), inside=True)
+    assert before(_AUTO, elsewhere, _KNOWN, "WARN").retrieve is False
+    assert before(_AUTO, drifted, _KNOWN, "WARN") == Decision(True, "health")
+    assert before(_AUTO, elsewhere, _KNOWN, "DEGRADED") == Decision(True, "health")
+    assert before(_AUTO, drifted, _KNOWN, "HEALTHY").retrieve is False
 
 
 def test_what_was_not_measured_never_speaks() -> None:
