@@ -1,5 +1,6 @@
 """A whole Driftgate, started as a user starts it: `driftgate serve` with a real vLLM."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -38,7 +39,12 @@ class Served:
     def engines(self) -> list[psutil.Process]:
         """Return the main process of each vLLM that descends from this instance."""
         below = psutil.Process(self.process.pid).children(recursive=True)
-        return [p for p in below if "vllm.entrypoints.openai.api_server" in p.cmdline()[1:4]]
+        found: list[psutil.Process] = []
+        for process in below:
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                if "vllm.entrypoints.openai.api_server" in process.cmdline()[1:4]:
+                    found.append(process)
+        return found
 
     def ready(self) -> bool:
         try:

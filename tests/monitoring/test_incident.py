@@ -1,168 +1,169 @@
-"""A scripted incident: `driftgate serve` with MiniLM, a topic that shifts, answers that get worse.
+"""Scripted incidents: a whole Driftgate, and what a real Prometheus and Alertmanager make of it.
 
-The engine is the stub; what is shown is that the monitor sees through the real gateway, store and
-embedder what happens, survives being killed, and says it where Prometheus and the gateway look.
+The engine is the stub, whose process is as easily killed as any and which is slow when told to.
+What is shown is that each incident is told by its own alert within its time, and by no other.
 """
 
 import os
-import re
-import signal
-import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
-import numpy as np
 import openai
-import psutil
 import pytest
 
 from tests.gateway.running import ROOT, wait
+from tests.installed import installed
+from tests.monitoring.alarms import Alarms, alarms, held_back_by, sped_up
+from tests.monitoring.incident import Incident, incident
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
 
-_BANKING = (
-    "Why was my {0} payment declined {1}?", "How do I top up my {0} account {1}?",
-    "My {0} transfer has not arrived {1}.", "Which fee is charged for a {0} withdrawal {1}?",
-    "Can I change the PIN of my {0} card {1}?", "I lost my {0} card {1}, please block it.",
-)  # fmt: skip
-_COOKING = (
-    "How long do I bake {0} bread {1}?", "Which spices go into a {0} soup {1}?",
-    "Can I freeze {0} dumplings {1}?",
-)  # fmt: skip
-_FIRST = ("new", "old", "virtual", "foreign", "joint", "business", "student", "second")
-_LAST = ("today", "since Monday", "abroad", "at the weekend", "in the evening", "this morning")
+# More than the 2.5 s of the objective for the first token.
+_SLOW_S = "3"
+_HEALTHY_S = 15.0
+_MONITOR = {
+    "monitor_period_s": "0.5", "monitor_settle_s": "2", "monitor_reference_rows": "400",
+    "monitor_window": "25", "monitor_baseline": "60", "monitor_false_alarm_windows": "1000",
+    "monitor_report_windows": "1000",
+}  # fmt: skip
 
 
-class Incident:
-    """A whole Driftgate, and those who ask it."""
+class _Users:
+    """Four people who ask for streams all the time; `slow` is how the engine answers them."""
 
-    def __init__(self, home: Path, port: int) -> None:
-        self.home = home
-        key = (home / "serve.key").read_text().strip()
-        self.client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key=key)
-        self._feedback = httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"authorization": f"Bearer {key}"}
-        )
-        self._rng = np.random.default_rng(3)
+    def __init__(self, client: openai.OpenAI) -> None:
+        self.slow = False
+        self._client = client
+        self._over = threading.Event()
+        self._pool = ThreadPoolExecutor(4)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self.client.close()
-        self._feedback.close()
+    def __enter__(self) -> "_Users":
+        for _ in range(4):
+            self._pool.submit(self._ask)
+        return self
 
-    def ask(self, count: int, *, cooking: float = 0.0) -> list[str]:
-        """Ask, and return the ids of the answers."""
-        prompts = []
-        for _ in range(count):
-            forms = _COOKING if self._rng.random() < cooking else _BANKING
-            form = forms[self._rng.integers(len(forms))]
-            prompts.append(form.format(self._rng.choice(_FIRST), self._rng.choice(_LAST)))
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._pool.shutdown()
 
-        def one(prompt: str) -> str:
-            answer = self.client.chat.completions.create(
-                model="production", messages=[{"role": "user", "content": prompt}]
-            )
-            return answer.id
-
-        with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(one, prompts))
-
-    def score(self, ids: list[str], score: float) -> None:
-        """Say how good answers were."""
-        for id in ids:
-            said = self._feedback.post("/v1/feedback", json={"completion_id": id, "score": score})
-            assert said.status_code < 300, said.text
-
-    def metrics(self) -> str:
-        """Return what the monitor shows; empty while it is not there."""
-        found = re.findall(r"metrics: (\S+)", (self.home / "logs" / "monitor.log").read_text())
-        try:
-            return httpx.get(found[-1], timeout=10).text if found else ""
-        except httpx.TransportError:
-            return ""
-
-    def number(self, pattern: str) -> float:
-        """Return the value of a series of the monitor's; -1 where it has none."""
-        found = re.search(rf"^driftgate_monitor_{pattern} (\S+)$", self.metrics(), re.MULTILINE)
-        return float(found[1]) if found else -1.0
-
-    def health(self, state: str) -> bool:
-        """Return whether the alias is in a state."""
-        return self.number(rf'alias_health{{alias="production",state="{state}"}}') == 1.0
-
-    def windows(self) -> float:
-        """Return how many windows were judged."""
-        return self.number(r"windows_total\{.*\}")
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            extra = {"echo_first_delay_s": _SLOW_S} if self.slow else {}
+            try:
+                stream = self._client.chat.completions.create(
+                    model="production",
+                    messages=[{"role": "user", "content": "one two three"}],
+                    stream=True,
+                    metadata=extra,
+                )
+                for _ in stream:
+                    pass
+            except openai.APIError:
+                pass  # an incident is under way, and users try again
+            self._over.wait(2.0 if not self.slow else 0.1)
 
 
 @pytest.fixture
-def incident(tmp_path: Path, minilm: Path) -> Iterator[Incident]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "HOME": str(tmp_path / "home"), "MODELS_DIR": str(minilm.parent), "PORT": str(port),
-        "MONITOR_PORT": "0", "MONITOR_PERIOD_S": "0.5", "MONITOR_SETTLE_S": "2",
-        "MONITOR_REFERENCE_ROWS": "400", "MONITOR_WINDOW": "25", "MONITOR_BASELINE": "60",
-        "MONITOR_FALSE_ALARM_WINDOWS": "1000", "MONITOR_REPORT_WINDOWS": "1000",
-    }  # fmt: skip
-    environment = os.environ | {f"DRIFTGATE_{name}": value for name, value in settings.items()}
-    output = tmp_path / "out"
-    with output.open("wb") as opened:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.cli", "serve", "--engine", "echo"],
-            cwd=ROOT, env=environment, stdout=opened, stderr=opened,
-        )  # fmt: skip
-    try:
-        wait(lambda: process.poll() is not None or "Ctrl-C" in output.read_text(), 120)
-        found = Incident(tmp_path / "home", port)
+def site(tmp_path: Path, minilm: Path) -> Iterator[Incident]:
+    installed("prometheus", "prometheus")  # before anything is started
+    with incident(tmp_path, models_dir=str(minilm.parent), **_MONITOR) as found:
         yield found
-        found.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0, output.read_text()
 
 
-def test_a_topic_that_shifts_and_answers_that_get_worse_are_told(incident: Incident) -> None:
-    good = incident.ask(400)
-    wait(lambda: incident.windows() == 1, 120)  # the reference
-    incident.score(good[:60], 1.0)
-    incident.ask(250)
-    wait(lambda: incident.windows() >= 11, 120)
-    assert incident.health("HEALTHY")
-    assert incident.number(r'drift_evidence\{.*signal="all"\}') < 100
-    for process in psutil.process_iter(["cmdline"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if command.endswith("monitor run") and _is_of(process, incident.home):
-            process.kill()
-    incident.ask(250, cooking=0.5)
-    wait(lambda: incident.health("WARN"), 150)
-    log = incident.home / "logs" / "monitor.log"
-    wait(lambda: "production: HEALTHY → WARN" in log.read_text(), 60)
-    bad = incident.ask(60)
-    incident.score(bad, 0.0)
-    wait(lambda: incident.health("DEGRADED"), 150)
-    assert incident.number("cycles_failed_total") <= 1
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "monitor", "replay", "production"],
-        env=os.environ | {
-            "DRIFTGATE_HOME": str(incident.home), "DRIFTGATE_MONITOR_BASELINE": "60",
-            "DRIFTGATE_MONITOR_FALSE_ALARM_WINDOWS": "1000",
-        },
-        capture_output=True, text=True, cwd=ROOT, timeout=60,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "the evidence is the same again" in done.stdout
-    wait(lambda: "WARN → DEGRADED" in log.read_text(), 60)
-    assert len(list((incident.home / "monitoring" / "reports" / "production").iterdir())) >= 2
+def _only(alarm: Alarms, alert: str, within_s: float) -> float:
+    """Wait for an alert; nothing else may be told, or have fired but for what it holds back."""
+    before = alarm.fired()
+    took = alarm.wait_until_told(alert, within_s)
+    assert alarm.fired() - before <= {alert} | held_back_by(alert)
+    return took
 
 
-def _is_of(process: psutil.Process, home: Path) -> bool:
-    try:
-        return process.environ().get("DRIFTGATE_HOME") == str(home)
-    except psutil.Error:
-        return False
+def test_an_engine_that_is_slow_and_one_that_is_killed_are_told(
+    site: Incident, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    times = 30  # five minutes are ten seconds
+    with (
+        alarms(tmp_path / "alarms", site.targets, times) as alarm,
+        _Users(site.client) as users,
+    ):
+        time.sleep(_HEALTHY_S)
+        assert alarm.fired() == set()
+
+        users.slow = True
+        late = _only(alarm, "FirstTokenLateFast", 90)
+        users.slow = False
+        alarm.wait_until_quiet(60)
+
+        over = threading.Event()
+
+        def kill_again_and_again() -> None:
+            while not over.wait(0.2):
+                site.kill("gateway.engines.echo")
+
+        killing = threading.Thread(target=kill_again_and_again)
+        killing.start()
+        try:
+            down = _only(alarm, "NoEngineReady", 60)
+        finally:
+            over.set()
+            killing.join()
+        alarm.wait_until_quiet(120)
+        with capsys.disabled():
+            print(f"\nslow: told after {late:.0f} s, killed: after {down:.0f} s; {times}x as fast")
+        # A window of an hour and two minutes, at this speed, and what evaluating it takes.
+        assert late < (3600 + 120) / times
+        assert down < 120 / times + 20
+
+
+def test_a_topic_that_shifts_and_answers_that_get_worse_are_told(
+    site: Incident, tmp_path: Path
+) -> None:
+    with alarms(tmp_path / "alarms", site.targets, 6) as alarm:
+        good = site.ask(400)
+        wait(lambda: site.windows() == 1, 120)  # the reference
+        site.score(good[:60], 1.0)
+        site.ask(250)
+        wait(lambda: site.windows() >= 11, 120)
+        assert site.health("HEALTHY")
+        assert site.number(r'drift_evidence\{.*signal="all"\}') < 100
+        assert alarm.fired() == set()
+        killed = time.time()
+        assert site.kill("monitor", "run")
+        wait(lambda: site.number("last_cycle_timestamp_seconds") > killed, 150)
+        alarm.wait_until_quiet(60)  # on a busy machine it was away for what stands for 3 minutes
+        site.ask(250, cooking=0.5)
+        wait(lambda: site.health("WARN"), 150)
+        _only(alarm, "DriftWarn", 30)
+        log = site.home / "logs" / "monitor.log"
+        wait(lambda: "production: HEALTHY → WARN" in log.read_text(), 60)
+        bad = site.ask(60)
+        site.score(bad, 0.0)
+        wait(lambda: site.health("DEGRADED"), 150)
+        _only(alarm, "ModelDegraded", 30)
+        assert site.number("cycles_failed_total") <= 1
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway.cli", "monitor", "replay", "production"],
+            env=os.environ | {
+                "DRIFTGATE_HOME": str(site.home), "DRIFTGATE_MONITOR_BASELINE": "60",
+                "DRIFTGATE_MONITOR_FALSE_ALARM_WINDOWS": "1000",
+            },
+            capture_output=True, text=True, cwd=ROOT, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert "the evidence is the same again" in done.stdout
+        wait(lambda: "WARN → DEGRADED" in log.read_text(), 60)
+        reports = site.home / "monitoring" / "reports" / "production"
+        assert len(list(reports.iterdir())) >= 2
+
+
+def test_quicker_rules_differ_in_nothing_but_their_durations() -> None:
+    rules = "interval: 30s\nexpr: rate(a_ratio_rate5m[5m]) > 120\nfor: 2m\n"
+    wanted = "interval: 1s\nexpr: rate(a_ratio_rate5m[10s]) > 120\nfor: 4s\n"
+    assert sped_up(rules, 30) == wanted
+    with pytest.raises(ValueError, match="5m is 0 s when 900 times as fast"):
+        sped_up(rules, 900)
