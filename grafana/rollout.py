@@ -3,14 +3,35 @@
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from grafana.board import MONITOR, board, chosen, report_link
-from grafana.panels import HEALTH, HEALTH_STATES, bars, graph, health, now, number, query, timeline
+from grafana.panels import (
+    HEALTH,
+    HEALTH_STATES,
+    bars,
+    graph,
+    grid,
+    health,
+    now,
+    number,
+    query,
+    rows,
+    timeline,
+)
 
 _OF = 'gen_ai_request_model=~"$alias", gen_ai_response_model=~"$release"'
 _TARGET = 'alias=~"$alias", release=~"$release"'
 _WEIGHT = f'driftgate_alias_weight{{{_TARGET}, mode="live"}}'
 _BY = "gen_ai_response_model"
 _FAULTY = ', error_type=~"5..|error|truncated"'
+_COPIES = "driftgate_shadow_requests_total"
+_ROLLOUTS = 'max by (alias, candidate, stage, status) (driftgate_rollout_info{alias=~"$alias"})'
+_SINCE = "(time() - max by (alias) (driftgate_alias_changed_timestamp_seconds))"
 _REQUESTS = "gen_ai_server_request_duration_seconds"
+
+
+_SHADOW_TTFT = (
+    "histogram_quantile(0.95, sum by (le, release) (rate("
+    f"driftgate_shadow_time_to_first_token_seconds_bucket{{{_TARGET}}}[$__rate_interval])))"
+)
 
 
 def _quantile(histogram: str) -> str:
@@ -98,6 +119,7 @@ def rollout() -> Dashboard:
                     "95 % within; the dashed line is the objective.",
                     "s",
                     query(_quantile("gen_ai_server_time_to_first_token_seconds"), f"{{{{{_BY}}}}}"),
+                    query(_SHADOW_TTFT, "{{release}}, in shadow"),
                     thresholds=((None, "transparent"), (2.5, "red")),
                 ),
                 graph(
@@ -128,13 +150,30 @@ def rollout() -> Dashboard:
                     most=1,
                 ),
             ],
-            "Training": [
-                bars(
-                    "Jobs",
-                    "All fine-tuning jobs there are, by their status.",
-                    "none",
-                    now(f"max by (status) ({jobs})", "{{status}}"),
+            "Rollouts and training": [
+                graph(
+                    "Copies for a shadow",
+                    "Requests that a release in shadow mode was asked again, by how that went. "
+                    "Nobody sees its answers.",
+                    "reqps",
+                    query(
+                        f"sum by (release, outcome) (rate({_COPIES}{{{_TARGET}}}"
+                        "[$__rate_interval]))",
+                        "{{release}}: {{outcome}}",
+                    ),
+                    stacked=True,
                 ),
+                grid(
+                    "Newest rollouts",
+                    "Where each is and how it stands, and for how long the alias has pointed where "
+                    "it points. `driftgate rollout show` has the evidence.",
+                    {
+                        "since the last move": rows(
+                            f"{_ROLLOUTS} * on (alias) group_left () {_SINCE}"
+                        )
+                    },
+                    span=12,
+                ).unit("s"),
                 graph(
                     "Jobs at work",
                     "Waiting, running and paused; and those that failed in the last hour.",

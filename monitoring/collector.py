@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from gateway.store.database import Database, StoreError
 from gateway.store.health import STATES, Healths
 from gateway.store.monitoring import Monitoring, MonitorState
-from gateway.store.overview import AliasTarget, Overview
+from gateway.store.overview import AliasTarget, LastRollout, Overview
 from monitoring.across import believed_harm
 from monitoring.key_use import RunningUse
 
@@ -55,6 +55,7 @@ class StoreCollector(Collector):
                 _healths(targets, {each.alias: each.state for each in self._healths.all()}),
                 *_targets(targets),
                 _jobs(self._overview.jobs()),
+                *_rollouts(self._overview.rollouts()),
                 *self._key_families(),
             ]
         except StoreError:
@@ -267,3 +268,21 @@ def _jobs(counts: dict[str, int]) -> Metric:
     for status, count in counts.items():
         jobs.add_metric((status,), count)
     return jobs
+
+
+def _rollouts(newest: Sequence[LastRollout]) -> list[Metric]:
+    info = GaugeMetricFamily(
+        "driftgate_rollout_info",
+        "1: where the newest rollout of an alias is, and how it stands.",
+        labels=("alias", "candidate", "stage", "status"),
+    )
+    finished = GaugeMetricFamily(
+        "driftgate_rollout_finished_timestamp_seconds",
+        "When the newest rollout of an alias was over.",
+        labels=("alias",),
+    )
+    for each in newest:
+        info.add_metric((each.alias, each.candidate, each.stage, each.status), 1)
+        if each.finished_at is not None:
+            finished.add_metric((each.alias,), each.finished_at)
+    return [info, finished]

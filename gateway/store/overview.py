@@ -6,7 +6,14 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from gateway.store import jobs, keys, ledger, releases, traffic  # noqa: F401 - their tables
+from gateway.store import (  # noqa: F401 - their tables
+    jobs,
+    keys,
+    ledger,
+    releases,
+    rollouts,
+    traffic,
+)
 from gateway.store.database import Database, metadata
 
 STATUSES = (
@@ -23,6 +30,16 @@ class AliasTarget(NamedTuple):
     weight: float
     mode: str
     changed_at: float
+
+
+class LastRollout(NamedTuple):
+    """The newest rollout of an alias, and when it was over (Unix seconds), if it is."""
+
+    alias: str
+    candidate: str
+    stage: str
+    status: str
+    finished_at: float | None
 
 
 class Budget(NamedTuple):
@@ -69,6 +86,23 @@ class Overview:
         with self._database.begin() as connection:
             rows = connection.execute(query).all()
         return [AliasTarget(r.name, r.release, r.weight, r.mode, r.updated_at) for r in rows]
+
+    def rollouts(self) -> list[LastRollout]:
+        """Return the newest rollout of each alias."""
+        table = metadata.tables["rollouts"]
+        columns = (
+            table.c.alias, table.c.candidate, table.c.stage, table.c.status, table.c.finished_at
+        )  # fmt: skip
+        newest = (
+            sa.select(table.c.alias, sa.func.max(table.c.created_at).label("at"))
+            .group_by(table.c.alias)
+            .subquery()
+        )
+        same = sa.and_(newest.c.alias == table.c.alias, newest.c.at == table.c.created_at)
+        query = sa.select(*columns).join(newest, same).order_by(table.c.alias, table.c.id)
+        with self._database.begin() as connection:
+            found = {row.alias: LastRollout(*row) for row in connection.execute(query)}
+        return list(found.values())
 
     def key_names(self) -> dict[str, str]:
         """Return the names of the keys that are not revoked, by prefix."""

@@ -20,6 +20,8 @@ from gateway.settings import Settings
 from gateway.store.database import Database
 from gateway.store.engines import EngineState
 from gateway.store.monitoring import Monitoring
+from gateway.store.releases import Releases, Target
+from gateway.store.rollouts import Rollout, Rollouts, rollout_id
 from monitoring.exporter import Exporter
 from tests.gateway.api.documents import HOURS
 from tests.gateway.running import (
@@ -142,18 +144,21 @@ def scene(home: Path, alertmanager: int) -> Iterator[Scene]:
         serve_release(database, "dead-1", f"http://127.0.0.1:{free_port()}")
         serve_release(database, "failed-1", "http://127.0.0.1:9", EngineState.FAILED)
         watched(database)
+        targets = [Target("production-1", 1.0, "live"), Target("tcp-1", 0.5, "shadow")]
+        Releases(database).point("production", targets)
+        Rollouts(database).add(Rollout(rollout_id(), "production", "tcp-1", "production-1", {}))
         Monitoring(database).write(state("tcp", "tcp-1", signals=signals(drift=50_000.0)))
         limited_key(database, day=930, month=10)
         exporter = Exporter(database, port=0, token=TOKEN)
         exporter.start()
         stack.callback(exporter.close)
         exporter.cycle_ended(0.2)
-        targets = {
+        scraped = {
             "gateway": gateway.url.removeprefix("http://"),
             "monitor": exporter.url.removeprefix("http://"),
             "engines": f"127.0.0.1:{engine}",
         }
-        command = prometheus(home, port, targets, alertmanager)
+        command = prometheus(home, port, scraped, alertmanager)
         url = f"http://127.0.0.1:{port}"
         stack.enter_context(running(command, home / "prometheus.log", f"{url}/-/ready"))
         stack.enter_context(_requests(gateway))

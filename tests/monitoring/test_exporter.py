@@ -17,6 +17,7 @@ from gateway.store.database import Database
 from gateway.store.jobs import FAILED, SUCCEEDED
 from gateway.store.monitoring import Monitoring
 from gateway.store.releases import Releases, Target
+from gateway.store.rollouts import ROLLED_BACK, Rollout, Rollouts, rollout_id
 from monitoring.collector import StoreCollector
 from monitoring.exporter import Exporter
 from tests.installed import installed
@@ -153,6 +154,24 @@ def test_jobs_are_counted_in_every_state(database: Database, exporter: Exporter)
     assert _value(series, "training_jobs", status="failed") == 2
     assert _value(series, "training_jobs", status="succeeded") == 1
     assert _value(series, "training_jobs", status="queued") == 0
+
+
+def test_the_newest_rollout_of_each_alias_is_shown(database: Database, exporter: Exporter) -> None:
+    rollouts = Rollouts(database)
+    for candidate in ("m-2", "m-3"):
+        made = rollouts.add(Rollout(rollout_id(), "production", candidate, "m-1", {}))
+        rollouts.write(made.id, status=ROLLED_BACK, stage="shadow")
+    rollouts.add(Rollout(rollout_id(), "other", "m-2", "m-1", {}))
+    series = _series(exporter)
+    last = {"alias": "production", "candidate": "m-3", "stage": "shadow"}
+    assert _value(series, "rollout_info", **last, status="rolled_back") == 1
+    going = {"alias": "other", "candidate": "m-2", "stage": "start"}
+    assert _value(series, "rollout_info", **going, status="running") == 1
+    assert sum(name == "driftgate_rollout_info" for name, _ in series) == 2
+    ended = _value(series, "rollout_finished_timestamp_seconds", alias="production")
+    assert ended is not None
+    assert 0 <= time.time() - ended < 60
+    assert _value(series, "rollout_finished_timestamp_seconds", alias="other") is None
 
 
 def test_budgets_show_what_is_used_of_them(database: Database, exporter: Exporter) -> None:

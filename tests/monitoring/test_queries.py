@@ -31,6 +31,9 @@ _EMPTY = {
     "serving / Load / B": _STUB,
     "serving / Load / C": _STUB,
     "serving / Retrieval / B": "no search fails",
+    'RolloutRolledBack / driftgate_rollout_info{status="rolled_back"}': "the rollout goes on",
+    'RolloutWaiting / driftgate_rollout_info{status="waiting"}': "the rollout goes on",
+    "RolloutRolledBack / driftgate_rollout_finished_timestamp_seconds": "the rollout goes on",
     "RetrievalFailing / driftgate_retrieval_failures_total": "no search fails",
     "RetrievalHarms / driftgate_retrieval_switched_off": "no topic was measured yet",
     **{
@@ -39,7 +42,7 @@ _EMPTY = {
             "CollectionUnusable", "FirstTokenLateFast", "FirstTokenLateSlow", "IndexCorrupt",
             "ModelDegraded", "MonitorFailing", "MonitorStale", "MonitorStoreAway", "NoEngineReady",
             "ProbeScoreLow", "RecordsDropped", "ReferenceMissing", "RetrievalFailing",
-            "RetrievalHarms", "StoreAway",
+            "RetrievalHarms", "RolloutRolledBack", "RolloutWaiting", "StoreAway",
         )
     },
 }  # fmt: skip
