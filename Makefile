@@ -72,7 +72,7 @@ demo-retrieval: compile ## Ask SmolLM2 with documents: cited answers, and a fact
 	@$(VENV)/bin/python -m examples.documents $(DEMO)
 
 demo-loop: compile ## Watch the loop close by itself: drift, retraining, rollout, told as one page (1 h)
-	@$(VENV)/bin/python -m examples.loop $(DEMO)
+	@$(VENV)/bin/python -u -m examples.loop $(DEMO)
 
 chaos: compile services ## Inject faults and print the scorecard, into loadtests/results
 	$(VENV)/bin/python -m loadtests.chaos $(CHAOS)

@@ -145,7 +145,8 @@ class Timeline:
             page, _ = events.page(job.id, after=self._seen.get(place), limit=200, ascending=True)
             for event in page:
                 self._seen[place] = event.id
-                self.tell(event.message, "job", event.created_at)
+                if not event.message.startswith("line "):  # findings about single rows
+                    self.tell(event.message, "job", event.created_at)
 
     def _look_at_rollouts(self) -> None:
         for rollout in reversed(Rollouts(self._database).all()):
