@@ -33,7 +33,8 @@ class Notes(msgspec.Struct, omit_defaults=True):
         mode: The mode that applied.
         outcome: What was done.
         reason: Why, in the words of `retrieval.gate`, or what failed.
-        topic: What the benefit is counted by.
+        topic: What was asked about, as the documents have it (`stage.topic_of`): benefit and need
+            of retrieval are counted by it. Empty where no document is about it.
         drawn: Whether chance decided between retrieval and none, so that the answer counts as a
             measurement.
         passages: What the model was given, number 1 first.

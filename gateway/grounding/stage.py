@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import msgspec
+
 from gateway.auth import Principal
 from gateway.errors import InvalidRequest, NotFound
 from gateway.grounding import said
@@ -25,6 +27,7 @@ from gateway.grounding.responses import ResponseEditor
 from gateway.retrieval_metrics import RetrievalMetrics
 from gateway.store.database import StoreError
 from gateway.task import Task
+from retrieval import gate
 from retrieval.client import RetrievalFailed, RetrievalUnavailable
 from retrieval.gate import admits_ignorance, after, asks_after, before
 from retrieval.records import Found, Hit, Search
@@ -129,6 +132,8 @@ class GroundingStage:
             await self._plainly(request, forward)
             return
         request.hits = tuple(hit for hit in found.hits if hit.score >= plan.least_score)
+        about = gate.topic_of(msgspec.structs.replace(found, hits=request.hits))
+        notes.topic = topic_of(about[0]) if about else ""
         decision = before(plan.policy, found, plan.calibration, plan.health)
         notes.reason = decision.reason
         if not decision.retrieve:

@@ -141,6 +141,34 @@ def replay(alias: _Alias, release: _Release = None) -> None:
 
 
 @app.command()
+def dependence(
+    alias: _Alias,
+    before: Annotated[
+        str | None, typer.Option(help="The release before; default: before the last move.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(help="The release that took its place; default: it serves now.")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show per topic how often retrieval was needed before and after a promotion.
+
+    A topic may leave the index where the new release is shown to answer rightly without it.
+
+    Example:
+        driftgate monitor dependence production
+    """
+    from monitoring.commands.dependence import show
+    from monitoring.dependence import dependence as found
+
+    with _opened() as (_, database):
+        after = _release(database, alias, after)
+        before = before or _before(database, alias, after)
+        ledger = found(database, alias, before, after)
+        typer.echo(json.dumps(ledger, indent=2)) if as_json else show(ledger)
+
+
+@app.command()
 def reference(
     alias: _Alias,
     file: Annotated[Path, typer.Argument(help="Training or evaluation rows, as JSON lines.")],
@@ -214,6 +242,15 @@ def _release(database: Database, alias: str, release: str | None) -> str:
     if not live:
         _end(f"There is no alias {alias}.")
     return max(live, key=lambda target: (target.weight, target.release)).release
+
+
+def _before(database: Database, alias: str, after: str) -> str:
+    """Return what an alias pointed at before `after` took its place."""
+    for move in Releases(database).moves(alias):
+        others = [t for t in move.before if t.mode == "live" and t.release != after]
+        if others:
+            return max(others, key=lambda target: (target.weight, target.release)).release
+    _end(f"{alias} has served nothing before {after}; name the release with --before.")
 
 
 def _public(state: MonitorState) -> dict[str, object]:

@@ -43,7 +43,7 @@ class Tuned:
 
     @property
     def folder(self) -> Path:
-        return self.home / "jobs" / self.job.id
+        return self.home / "jobs" / str(self.job.id)
 
 
 @pytest.fixture(scope="module")
