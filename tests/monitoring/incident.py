@@ -130,7 +130,7 @@ def incident(folder: Path, **settings: str) -> Iterator[Incident]:
             cwd=ROOT, env=environment, stdout=opened, stderr=opened,
         )  # fmt: skip
     try:
-        wait(lambda: process.poll() is not None or "Ctrl-C" in output.read_text(), 120)
+        wait(lambda: process.poll() is not None or "Ctrl-C" in output.read_text(), 240)
         assert process.poll() is None, output.read_text()
         found = Incident(folder / "home", process, port, monitor_port)
         try:

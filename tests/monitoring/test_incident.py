@@ -21,7 +21,7 @@ from tests.installed import installed
 from tests.monitoring.alarms import Alarms, alarms, held_back_by, sped_up
 from tests.monitoring.incident import Incident, incident
 
-pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.services, pytest.mark.timeout(900)]
 
 # More than the 2.5 s of the objective for the first token.
 _SLOW_S = "3"

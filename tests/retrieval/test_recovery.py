@@ -90,7 +90,7 @@ class _Expected:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("compacts", "kills"), [("", 25), ("compact", 12)])
+@pytest.mark.parametrize(("compacts", "kills"), [("", 15), ("compact", 12)])
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(
     tmp_path: Path, compacts: str, kills: int
 ) -> None:
