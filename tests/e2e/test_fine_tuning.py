@@ -71,7 +71,7 @@ def tuned(served: "Served", rows: Path) -> Iterator[Tuned]:
         extra_body={
             "driftgate": {
                 "recipe": "tiny-cpu-smoke",
-                "set": {"evaluation.cases": 8, "max_steps": 12},
+                "set": {"evaluation.cases": 4, "max_steps": 12},
             }
         },
     )

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.services
 
 _WITHIN_S = 45.0
 _FINE = "nothing of the kind is wrong"
-_STUB = "the stub engine shows only what runs"
+_STUB = "the stub engine shows only what runs; tests/e2e/test_engine_metrics.py asks a real one"
 # A query's name, as `_queries` gives it, and why it has no data.
 _EMPTY = {
     "serving / Load / B": _STUB,
