@@ -16,7 +16,7 @@ from examples.loop.measure import Measured, measure
 from examples.loop.service import Service
 from examples.loop.settings import Scenario
 from examples.loop.story import Story
-from examples.loop.task import Task, build, with_passages
+from examples.loop.task import Task, build, reading
 from examples.loop.timeline import Moment, Timeline
 from examples.serving import serving
 from gateway.store.examples import write_jsonl
@@ -92,10 +92,8 @@ class Run:
         """Fine-tune the first release on the known topics, and serve it."""
         from retrieval.embedder import SentenceTransformerEmbedder
 
-        known = {k: v for k, v in self._task.documents.items() if k in self._task.known}
         embedder = SentenceTransformerEmbedder(_ROOT / ".driftgate/models/all-minilm-l6-v2")
-        with_documents = with_passages(self._task.train, known, embedder)
-        rows = [*self._task.train, *with_documents[: self._scenario.grounded_rows]]
+        rows = [*self._task.train, *reading(self._task, self._scenario.grounded_rows, embedder)]
         folder = self._out / "rows"
         folder.mkdir()
         write_jsonl(folder / "train.jsonl", rows)

@@ -77,7 +77,7 @@ class Scenario:
     """
 
     sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40))
-    grounded_rows: int = 90
+    grounded_rows: int = 120
     test_rows: int = 12
     users: int = 3
     usual_windows: int = 4

@@ -1,9 +1,10 @@
 """The task of the demonstration: a bank's customers ask, the model names the intent (BANKING77).
 
 Some intents are known when the first release is trained. Others come up later, when a document for
-each of them can already be found. Half of the training rows carry passages as the gateway puts them
-into a prompt, so that the model learns to use them (retrieval-augmented fine-tuning, Zhang et al.
-2024, arXiv:2403.10131); they speak of known intents only.
+each of them can already be found. A part of the training rows carries passages as the gateway puts
+them into a prompt, so that the model learns to read them (retrieval-augmented fine-tuning, Zhang et
+al. 2024, arXiv:2403.10131). Those are of known intents and of many others, which nobody asks about
+later, and of none of the new ones.
 
 Source: I. Casanueva et al., "Efficient Intent Detection with Dual Sentence Encoders", NLP4ConvAI
 2020 (https://github.com/PolyAI-LDN/task-specific-datasets), CC BY 4.0.
@@ -32,6 +33,8 @@ _KNOWN = (
 _NEW = ("exchange_rate", "apple_pay_or_google_pay", "age_limit", "fiat_currency_support")
 _SHOWN = 3  # questions in the document of an intent
 _TOKENS = 1200
+_PRACTICE = 24  # other intents to learn reading on
+_PRACTICE_ROWS = 4
 PASSAGES = 2
 """Passages of a grounded prompt; the policy of the alias says the same (`top_k`)."""
 
@@ -57,7 +60,9 @@ class Task:
         valid: Rows of known intents to validate with.
         traffic: Questions that customers ask, by intent; none of them is trained on at first.
         test: Rows that only measure, by intent: the published test set.
-        documents: Text of each intent's document.
+        documents: Text of each intent's document, known and new.
+        practice: Rows of other intents, to learn on how passages are read.
+        practice_documents: Text of their documents.
     """
 
     known: tuple[str, ...]
@@ -67,6 +72,8 @@ class Task:
     traffic: dict[str, tuple[Example, ...]]
     test: dict[str, tuple[Example, ...]]
     documents: dict[str, str]
+    practice: tuple[Example, ...]
+    practice_documents: dict[str, str]
 
 
 def build(data: Path, sizes: Sizes, seed: int) -> Task:
@@ -94,10 +101,27 @@ def build(data: Path, sizes: Sizes, seed: int) -> Task:
             rows = rows[sizes.rows + sizes.valid :]
         held_out[intent] = tuple(rows)
     draw.shuffle(train)
+    others = draw.sample(sorted(learnt.keys() - {*_KNOWN, *_NEW}), _PRACTICE)
+    practised = {
+        intent: draw.sample(learnt[intent], _SHOWN + _PRACTICE_ROWS) for intent in sorted(others)
+    }
+    practice = [row for rows in practised.values() for row in rows[_SHOWN:]]
+    draw.shuffle(practice)
     return Task(
         known, new, tuple(train), tuple(valid), held_out,
-        {intent: tuple(test[intent]) for intent in (*known, *new)}, documents,
+        {intent: tuple(test[intent]) for intent in (*known, *new)}, documents, tuple(practice),
+        {
+            intent: _document(intent, [row.question for row in rows[:_SHOWN]])
+            for intent, rows in practised.items()
+        },
     )  # fmt: skip
+
+
+def reading(task: Task, rows: int, embedder: Embedder) -> list[Example]:
+    """Return rows with passages to train on: as many of known intents as of others."""
+    known = {k: v for k, v in task.documents.items() if k in task.known}
+    mixed = [*task.train[: rows // 2], *task.practice[: rows - rows // 2]]
+    return with_passages(mixed, known | task.practice_documents, embedder)
 
 
 def with_passages(
