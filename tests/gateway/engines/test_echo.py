@@ -331,3 +331,24 @@ def test_a_client_that_leaves_ends_its_request(http: httpx.Client, stream: bool)
 def test_the_launcher_does_not_load_a_web_server() -> None:
     code = "import sys, gateway.engines.echo; sys.exit('uvicorn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_an_adapter_is_a_further_name(http: httpx.Client, tmp_path: Path) -> None:
+    adapter = {"lora_name": "m-2", "lora_path": str(tmp_path)}
+    body = {"model": "m-2", "messages": [{"role": "user", "content": "hello"}]}
+    missing = http.post("/v1/load_lora_adapter", json=adapter)
+    assert missing.status_code == 404
+    assert "no adapter found" in missing.json()["error"]["message"]
+    assert http.post("/v1/chat/completions", json=body).status_code == 404
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert http.post("/v1/load_lora_adapter", json=adapter).status_code == 200
+    again = http.post("/v1/load_lora_adapter", json=adapter)
+    assert again.status_code == 400
+    assert "already been loaded" in again.json()["error"]["message"]
+    answer = http.post("/v1/chat/completions", json=body).json()
+    assert answer["model"] == "m-2"
+    cards = http.get("/v1/models").json()["data"]
+    assert [(card["id"], card["parent"]) for card in cards] == [("m-1", None), ("m-2", "m-1")]
+    assert http.post("/v1/unload_lora_adapter", json={"lora_name": "m-2"}).status_code == 200
+    assert http.post("/v1/unload_lora_adapter", json={"lora_name": "m-2"}).status_code == 404
+    assert http.post("/v1/load_lora_adapter", json={"x": 1}).status_code == 400

@@ -58,3 +58,15 @@ def test_a_gpu_engine_is_not_told_about_the_cpu() -> None:
         "HF_HUB_OFFLINE",
     }
     assert _value(_engine(cpu=False).command(spec), "--dtype") == "auto"
+
+
+def test_adapters_are_taken_only_where_they_are_asked_for() -> None:
+    spec = _spec("unix:/x")
+    assert "--enable-lora" not in _engine().command(spec)
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in _engine().environment(spec)
+    taking = VllmEngine(
+        max_model_len=2048, kv_cache_gib=1, stop_timeout_s=30, max_lora_rank=64, cpu=True
+    )
+    assert "--enable-lora" in taking.command(spec)
+    assert _value(taking.command(spec), "--max-lora-rank") == "64"
+    assert taking.environment(spec)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
