@@ -124,7 +124,7 @@ class LoopSettings(BaseModel):
     recipe: Name | None = None
     overrides: dict[str, bool | int | float | str | None] = {}
     least_score: Share = 0.8
-    replay: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    replay: Annotated[float, Field(ge=0, lt=1)] = 0.7
     held_out: Annotated[float, Field(gt=0, le=0.5)] = 0.2
     cases: Count = 400
     key_rows: Count = 500
