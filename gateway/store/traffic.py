@@ -205,35 +205,36 @@ class Traffic:
             since: When they were mirrored at the earliest.
             limit: Most of them.
         """
+        first = table.alias()
         query = (
-            table.select()
+            sa.select(table.c.completion_id, first.c.completion_id)
+            .join(first, first.c.completion_id == table.c.shadow_of)
             .where(
                 table.c.alias == alias,
                 table.c.release == release,
-                table.c.shadow_of.is_not(None),
                 table.c.created_at >= since,
             )
             .order_by(table.c.created_at, table.c.completion_id)
             .limit(limit)
         )
         with self._database.begin() as connection:
-            copies = [TrafficRecord(**row._mapping) for row in connection.execute(query)]
-            ids = [copy.shadow_of for copy in copies]
-            query = table.select().where(table.c.completion_id.in_(ids))
-            first = {row.completion_id: row for row in connection.execute(query)}
-        return [
-            (copy, TrafficRecord(**first[copy.shadow_of]._mapping))
-            for copy in copies
-            if copy.shadow_of in first
-        ]
+            pairs = [tuple(row) for row in connection.execute(query)]
+            ids = {id for pair in pairs for id in pair}
+            both = table.select().where(table.c.completion_id.in_(ids))
+            found = {r.completion_id: TrafficRecord(**r._mapping) for r in connection.execute(both)}
+        return [(found[copy], found[of]) for copy, of in pairs]
 
     def conversations(self, alias: str, since: float, before: float) -> set[str]:
         """Return the keys of the conversations that had a request of an alias between two times."""
-        query = sa.select(table.c.conversation).distinct().where(
-            table.c.alias == alias,
-            table.c.created_at >= since,
-            table.c.created_at < before,
-            table.c.conversation.is_not(None),
+        query = (
+            sa.select(table.c.conversation)
+            .distinct()
+            .where(
+                table.c.alias == alias,
+                table.c.created_at >= since,
+                table.c.created_at < before,
+                table.c.conversation.is_not(None),
+            )
         )
         with self._database.begin() as connection:
             return set(connection.scalars(query))

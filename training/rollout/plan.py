@@ -52,7 +52,7 @@ class RolloutPlan:
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 64
     latency_ratio: Annotated[float, Field(ge=1)] = 1.5
     shadow_share: Annotated[float, Field(ge=0, le=1)] = 0.2
-    shadow_requests: Count = 200
+    shadow_requests: Annotated[int, Field(ge=1, le=10_000)] = 200
     length_ratio: Annotated[float, Field(gt=1)] = 3.0
     shares: Annotated[tuple[Share, ...], Field(min_length=1, max_length=10)] = (0.01, 0.05, 0.25)
     stage_requests: Count = 100
