@@ -37,11 +37,16 @@ _OF_ONE_ENGINE: Final = ("previous_response_id", "conversation")
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
-    """A request to be asked again: the body that the first engine was given, and the new record."""
+    """A request to be asked again: the body that the first engine was given, and the new record.
+
+    Before an engine was asked, `waited_s` went by: for a place, for passages. The record counts it
+    as well, so that two records of a request differ by what their engines took.
+    """
 
     served: Served
     path: bytes
     body: bytes
+    waited_s: float
 
     @property
     def size(self) -> int:
@@ -97,7 +102,9 @@ class Mirrors:
                 name in request.fields for name in _OF_ONE_ENGINE
             ):
                 continue
-            copy = _Copy(_record_of(served, target.release), task.path, task.body)
+            copy = _Copy(
+                _record_of(served, target.release), task.path, task.body, task.call.overhead_s
+            )
             full = len(self._waiting) >= _MOST_WAITING
             if self._closed or full or self._waiting_bytes + copy.size > _MOST_WAITING_BYTES:
                 self._count(copy, "dropped")
@@ -164,10 +171,13 @@ class Mirrors:
             raise
         finally:
             link.in_flight -= 1
-        served.duration_s = time.perf_counter() - started
+        took_s = time.perf_counter() - started
         self._count(copy, served.outcome)
         if served.outcome == "done":
-            self._metrics.observe(served.alias, served.release, served.duration_s, served.ttft_s)
+            self._metrics.observe(served.alias, served.release, took_s, served.ttft_s)
+        served.duration_s = copy.waited_s + took_s
+        if served.ttft_s is not None:
+            served.ttft_s += copy.waited_s
         self._spool.put(served)
 
     async def _answer(self, flow: Flow, link: EngineLink, copy: _Copy, started: float) -> None:

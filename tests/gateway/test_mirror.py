@@ -80,7 +80,9 @@ class _World:
         self.under_way -= 1
         writer.close()
 
-    def offer(self, *, outcome: str = "done", ask: bytes | None = None, **fields: Any) -> Task:
+    def offer(
+        self, *, outcome: str = "done", ask: bytes | None = None, waited_s: float = 0, **fields: Any
+    ) -> Task:
         request: dict[str, Any] = {"model": "x", "messages": [{"role": "user", "content": "hi"}]}
         body = json.dumps(request | fields).encode()
         parsed = parse("chat", body)
@@ -92,6 +94,7 @@ class _World:
         )  # fmt: skip
         call = Call(_Nobody(), flow, "/v1/chat/completions")  # type: ignore[arg-type]
         task = Task(call, parsed, Route("x", "old"), b"/v1/chat/completions", served)
+        call.overhead_s = float(waited_s)
         if ask is not None:
             task.body = ask
         self.mirrors.offer(task)
@@ -173,6 +176,21 @@ async def test_a_streamed_copy_measures_the_first_token(world: _World) -> None:
     assert (record.outcome, record.prompt_tokens, record.completion_tokens) == ("done", 3, 2)
     assert record.ttft_s is not None
     assert 0 < record.ttft_s <= record.duration_s
+
+
+async def test_a_copy_is_charged_what_the_first_one_waited_for_its_engine(world: _World) -> None:
+    """So that the records of both can be compared: the client waited for a place, or passages."""
+    world.offer(waited_s=7)
+    await _until(lambda: world.count("done") == 1)
+    (record,) = await world.records()
+    assert 7 < record.duration_s < 8
+    (took,) = [
+        sample.value
+        for metric in world.metrics.duration.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_sum")
+    ]
+    assert 0 < took < 1, "the metric is the engine's alone"
 
 
 async def test_the_weight_is_the_share_that_is_repeated(world: _World) -> None:
