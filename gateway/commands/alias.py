@@ -97,7 +97,7 @@ def point(
 @app.command()
 def rollback(
     alias: _Alias,
-    reason: Annotated[str, typer.Option(help="Why, for the record.")],
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
     release: Annotated[
         str | None, typer.Option(help="The release that is to go; default: the one it serves most.")
     ] = None,
