@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from gateway.signing import PublicKey, SigningError, key_path, public_path
 from gateway.store.certificates import Certificate, Certificates
@@ -58,7 +58,8 @@ def list_releases(as_json: _AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    table = Table("release", "made", "from", "job", "certificate")
+    names = ("release", "made", "from", "job", "certificate")
+    table = Table(*(Column(name, overflow="fold") for name in names))
     for row in rows:
         made = datetime.fromtimestamp(row["created_at"], UTC).strftime("%Y-%m-%d %H:%M")
         table.add_row(
