@@ -102,7 +102,7 @@ def test_one_that_is_much_worse_is_rolled_back_within_tens_of_requests() -> None
 def test_one_that_turns_bad_late_is_rolled_back_soon() -> None:
     runs = [canary(s, 0.02, lambda n: 0.5 if n >= 150 else 0.0, FAST) for s in range(60)]
     assert shares_of(runs)["rollback"] >= 0.95
-    assert np.median([n for _, n in runs]) < 190
+    assert np.median([n for _, n in runs]) < 250
 
 
 def test_an_hour_of_hard_requests_is_nobodys_fault() -> None:

@@ -53,6 +53,8 @@ def test_the_old_release_is_warm_for_a_while(world: World) -> None:
     cool_down(world.database, world.now + 601)
     assert "previous" not in world.releases.aliases()
     ended = world.row().evidence["warm"]
+    ledger = world.row().evidence["dependence"]
+    assert (ledger["before"], ledger["after"], ledger["may_leave"]) == ("old-1", "new-1", [])
     cool_down(world.database, world.now + 700)
     assert world.row().evidence["warm"] == ended
 
