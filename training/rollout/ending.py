@@ -5,10 +5,12 @@ worker where that process cannot run.
 """
 
 import time
+from typing import Any
 
 from gateway.store.database import Database
 from gateway.store.releases import MovedMeanwhile, Releases
 from gateway.store.rollouts import LIVE, OVER, PROMOTED, ROLLED_BACK, Rollout, Rollouts
+from monitoring.dependence import dependence
 from training.rollout.ground import PREVIOUS, Ground, alone
 from training.rollout.plan import RolloutPlan
 
@@ -35,7 +37,10 @@ def give_up(database: Database, id: str, reason: str) -> None:
 
 
 def cool_down(database: Database, now: float | None = None) -> None:
-    """Let go of releases that were kept warm for long enough after a promotion."""
+    """Let go of releases that were kept warm for long enough after a promotion.
+
+    What a promoted release has needed its documents for meanwhile is kept with the rollout.
+    """
     now = time.time() if now is None else now
     rollouts, releases = Rollouts(database), Releases(database)
     for rollout in rollouts.all(among={PROMOTED, ROLLED_BACK}, limit=50):
@@ -49,5 +54,9 @@ def cool_down(database: Database, now: float | None = None) -> None:
             releases.drop(PREVIOUS, by=rollout.id, why=why, expected=alone(rollout.previous))
         except MovedMeanwhile:
             why = "the alias was moved"
-        ended = {"warm": {**warm, "ended_at": now, "reason": why}}
+        ended: dict[str, Any] = {"warm": {**warm, "ended_at": now, "reason": why}}
+        if rollout.status == PROMOTED:
+            ended["dependence"] = dependence(
+                database, rollout.alias, rollout.previous, rollout.candidate
+            )
         rollouts.write(rollout.id, OVER, evidence={**rollout.evidence, **ended})
