@@ -28,7 +28,7 @@ SERVE = {
     "DRIFTGATE_MAX_MODEL_LEN": "1024",
 }
 # One thread each for trainer and engines: on two cores, threads that wait for each other crawl.
-TRAINING: dict[str, Any] = {"epochs": 1, "threads": 1, "eval_every": 1000}
+TRAINING: dict[str, Any] = {"epochs": 1, "batch_size": 4, "threads": 1, "eval_every": 1000}
 POLICY = {"mode": "auto", "insufficient": "plain", "unsupported": "drop", "top_k": str(PASSAGES)}
 ROLLOUT: dict[str, Any] = {
     "staging_questions": 10,
