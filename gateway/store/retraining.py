@@ -194,7 +194,7 @@ class Retraining:
         return [RetrainingRequest(**row._mapping) for row in rows], more
 
     def wait(self, id: str, told: str) -> bool:
-        """Write why an open request is not taken up yet, and until when; False if it is not open."""
+        """Write why an open request is not taken up yet, and until when; False if it is none."""
         return self._move(id, OPEN, (OPEN,), told=told)
 
     def take(self, id: str) -> bool:
