@@ -60,3 +60,16 @@ def test_a_home_that_cannot_be_made_ends_it(runner: CliRunner, tmp_path: Path) -
     done = runner.invoke(app, ["--home", str(tmp_path / "file" / "home")])
     assert done.exit_code == 2
     assert "cannot run" in done.output
+
+
+def test_a_lane_that_there_is_not_is_named(runner: CliRunner) -> None:
+    done = runner.invoke(app, ["--lane", "jobs", "--lane", "highway"])
+    assert done.exit_code == 2
+    assert "--lane: highway is none of jobs, rollouts" in done.output
+
+
+def test_a_worker_of_one_lane_makes_no_room_for_others(runner: CliRunner, tmp_path: Path) -> None:
+    _stop_soon(tmp_path / "home")
+    done = runner.invoke(app, ["--home", str(tmp_path / "home"), "--lane", "jobs"])
+    assert done.exit_code == 0
+    assert not (tmp_path / "home" / "rollouts").exists()
