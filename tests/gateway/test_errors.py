@@ -264,7 +264,7 @@ def test_nasty_requests(gateway: RunningGateway, fields: dict[str, Any]) -> None
         _is_error(answer, 400)
 
 
-@pytest.mark.chaos  # 20 s: not part of `make check`
+@pytest.mark.slow  # 20 s: not part of `make check`
 @pytest.mark.filterwarnings("ignore")
 def test_malformed_requests_from_the_openapi_document(gateway: RunningGateway) -> None:
     """At least 200 requests that break the document on purpose; none is answered with a 5xx."""
