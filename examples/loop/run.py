@@ -133,10 +133,10 @@ class Run:
 
     def _wait_for_promotion(self) -> None:
         """Nobody does anything."""
-        self._wait("the retraining has ended", self._service.retrained, 3000)
-        outcome, told = self._service.outcome()
-        if outcome != "promoted":
-            raise RunFailed(f"the retraining ended as {outcome}: {told}")
+        self._wait("the retraining has ended", lambda: self._service.retrained() is not None, 3000)
+        ended = self._service.retrained()
+        if ended is None or ended.outcome != "promoted":
+            raise RunFailed(f"the retraining ended as {ended and ended.outcome}: {ended}")
         self._promoted = self._service.promoted_at()
         self._second = self._service.serving(_ALIAS)
         self._measure("the new release")

@@ -20,7 +20,7 @@ from gateway.store.database import Database
 from gateway.store.health import Healths
 from gateway.store.keys import Keys
 from gateway.store.releases import Releases, Target
-from gateway.store.retraining import CLOSED, Retraining
+from gateway.store.retraining import CLOSED, Retraining, RetrainingRequest
 from gateway.store.rollouts import LIVE, PROMOTED, Rollouts
 
 _ROOT = Path(__file__).parents[2]
@@ -169,19 +169,15 @@ class Service:
         changes = Healths(self._database).transitions(alias)
         return any(change.after == state for change in changes)
 
-    def retrained(self) -> bool:
-        """Return whether a retraining has ended."""
-        return bool(Retraining(self._database).all(status=CLOSED))
-
-    def outcome(self) -> tuple[str | None, str | None]:
-        """Return how the last retraining ended, and that in words."""
-        last = Retraining(self._database).all(status=CLOSED)[0]
-        return last.outcome, last.told
+    def retrained(self) -> RetrainingRequest | None:
+        """Return the retraining that has ended, other than for want of rows; None: none yet."""
+        closed = Retraining(self._database).all(status=CLOSED)
+        return next((each for each in closed if each.outcome != "put_off"), None)
 
     def attribution(self) -> dict[str, Any] | None:
         """Return which part the last retraining found at fault."""
-        found = Retraining(self._database).all()
-        return found[0].attribution if found else None
+        found = self.retrained()
+        return None if found is None else found.attribution
 
     def versions(self) -> dict[str, str]:
         """Return what ran."""

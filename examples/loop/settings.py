@@ -48,9 +48,10 @@ ROLLOUT: dict[str, Any] = {
 LOOP: dict[str, Any] = {
     "approval": "auto",
     "sources": ["act"],
-    "least_rows": 30,
+    "least_rows": 25,
     "cool_down_s": 0.0,
-    "back_off_s": 60.0,
+    "back_off_s": 15.0,
+    "longest_back_off_s": 60.0,
     "recipe": "tiny-cpu",
     "overrides": TRAINING,
     "cases": 120,
