@@ -57,7 +57,9 @@ def evaluate(order: Order, tell: Teller) -> dict[str, Any]:
         evaluation = run_evaluation(config, _progress(tell))
     except (AnswererError, ValueError) as error:
         raise StepFailed("evaluation_failed", str(error)) from error
-    checks = [*merged.get("integrity", ()), integrity.unchanged(model, merged["digests"])]
+    weights = integrity.unchanged(model, merged["digests"])  # what was evaluated just now
+    before = [check for check in merged.get("integrity", ()) if check["name"] != weights.name]
+    checks = [*before, weights]
     gates = (integrity.gate(checks), *evaluation.gates)
     why = dict(evaluation.not_run)
     if wanted.human is not None:
