@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +11,9 @@ import httpx
 import openai
 import pytest
 
-from gateway.engines.base import EngineSpec
-from gateway.engines.echo import EchoEngine
-from tests.gateway.engines.fakes import make_release, wait_until
+from tests.gateway.engines.fakes import wait_until
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    folder = tmp_path_factory.mktemp("echo")
-    socket = folder / "echo.sock"
-    spec = EngineSpec(make_release("m-1"), "blue", f"unix:{socket}", folder / "log")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            EchoEngine().command(spec), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-        )
-    transport = httpx.HTTPTransport(uds=str(socket))
-    with httpx.Client(transport=transport, base_url="http://engine", timeout=10) as client:
-        wait_until(lambda: socket.exists() and client.get("/health").status_code == 200, 10)
-        yield client
-    process.terminate()
-    assert process.wait(5) in (0, -15)
-    assert (folder / "log").read_text() == ""  # no request ever reached a handler's traceback
 
 
 @pytest.fixture(scope="module")
