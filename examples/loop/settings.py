@@ -28,7 +28,13 @@ SERVE = {
     "DRIFTGATE_MAX_MODEL_LEN": "1024",
 }
 # One thread each for trainer and engines: on two cores, threads that wait for each other crawl.
-TRAINING: dict[str, Any] = {"epochs": 1, "batch_size": 4, "threads": 1, "eval_every": 1000}
+TRAINING: dict[str, Any] = {
+    "epochs": 1,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "threads": 1,
+    "eval_every": 1000,
+}
 POLICY = {"mode": "auto", "insufficient": "plain", "unsupported": "drop", "top_k": str(PASSAGES)}
 ROLLOUT: dict[str, Any] = {
     "staging_questions": 10,
@@ -90,8 +96,8 @@ class Scenario:
 
 FULL = Scenario()
 QUICK = Scenario(
-    sizes=Sizes(known=3, new=1, rows=24, valid=10),
-    grounded_rows=16,
+    sizes=Sizes(known=3, new=1, rows=44, valid=10),
+    grounded_rows=20,
     test_rows=8,
     usual_windows=2,
     bad_candidates=False,
