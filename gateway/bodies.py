@@ -35,6 +35,7 @@ class Retrieval(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     insufficient: Literal["say_so", "plain"] | None = None
     unsupported: Literal["quote", "drop"] | None = None
     score_threshold: _Score | None = None
+    sufficient: _Score | None = None
 
 
 class RankingOptions(msgspec.Struct, frozen=True):

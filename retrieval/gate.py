@@ -35,6 +35,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             not, or the model's plain answer.
         unsupported: What an answer becomes of which the passages support no sentence: a quote of
             the passage that answers, or the model's words without citations.
+        sufficient: Threshold of `sufficiency.judge`, before the release's. Passages that are
+            examples rather than statements say little by its measure; 0 takes any.
     """
 
     mode: Mode = "off"
@@ -43,6 +45,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     filters: Filter | None = None
     insufficient: Literal["say_so", "plain"] = "say_so"
     unsupported: Literal["quote", "drop"] = "quote"
+    sufficient: float | None = None
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

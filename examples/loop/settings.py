@@ -35,7 +35,13 @@ TRAINING: dict[str, Any] = {
     "threads": 1,
     "eval_every": 1000,
 }
-POLICY = {"mode": "auto", "insufficient": "plain", "unsupported": "drop", "top_k": str(PASSAGES)}
+POLICY = {
+    "mode": "auto",
+    "insufficient": "plain",
+    "unsupported": "drop",
+    "top_k": str(PASSAGES),
+    "sufficient": "0",
+}
 ROLLOUT: dict[str, Any] = {
     "staging_questions": 10,
     "max_tokens": 32,

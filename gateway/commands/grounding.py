@@ -50,13 +50,19 @@ def set_policy(
     score_threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Leave out passages below it.")
     ] = None,
+    sufficient: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="How much passages must say of the question; 0: any will do."
+        ),
+    ] = None,
     filters: Annotated[str | None, typer.Option(help="OpenAI's filter, as JSON.")] = None,
 ) -> None:
     """Set the policy of a key or an alias; requests may say otherwise field by field."""
     kind, name = _whose(key, alias)
     given: dict[str, Any] = {
         "mode": mode, "vector_store_ids": store, "top_k": top_k, "insufficient": insufficient,
-        "unsupported": unsupported, "score_threshold": score_threshold,
+        "unsupported": unsupported, "score_threshold": score_threshold, "sufficient": sufficient,
     }  # fmt: skip
     fields = {name: value for name, value in given.items() if value is not None}
     try:

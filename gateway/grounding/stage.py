@@ -192,7 +192,9 @@ class GroundingStage:
     def _choose(self, request: Request) -> None:
         """Note how a request is answered for which there is a reason to retrieve."""
         plan, notes = request.plan, request.notes
-        enough = judge(request.question, request.hits, plan.calibration.sufficient)
+        wanted = plan.policy.sufficient
+        threshold = plan.calibration.sufficient if wanted is None else wanted
+        enough = judge(request.question, request.hits, threshold)
         notes.sufficiency = round(enough.score, 3)
         if not enough.enough:
             notes.outcome = "said_so" if admits_ignorance(plan.policy, plan.health) else "plain"

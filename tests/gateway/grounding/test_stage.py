@@ -149,6 +149,12 @@ async def test_a_degraded_alias_retrieves_and_never_guesses(deadlines: Deadlines
     assert notes["outcome"] == "said_so"
 
 
+async def test_a_policy_may_take_passages_that_say_little(deadlines: Deadlines) -> None:
+    degraded = _books(health="DEGRADED", cutoff=None)
+    notes = await _ask(deadlines, degraded, question="Who invented the zeppelin?", sufficient=0.0)
+    assert notes["outcome"] == "grounded"
+
+
 async def test_hits_below_the_threshold_are_left_out(deadlines: Deadlines) -> None:
     notes = await _ask(deadlines, _books(), mode="always", score_threshold=0.9)
     assert notes["outcome"] == "said_so"
