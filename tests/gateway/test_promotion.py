@@ -22,6 +22,7 @@ from gateway.store.keys import SCOPES, Keys
 from gateway.store.releases import Releases, Target
 from tests.gateway.running import RunningGateway, echo_engine, gateway_over, serve_release, wait
 
+pytestmark = [pytest.mark.chaos, pytest.mark.slow]  # two seconds are measured
 _WITHIN_S = 2.0
 _CLIENTS = 6  # of each gateway
 _PACE_S = "0.01"  # a word
