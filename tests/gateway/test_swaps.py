@@ -70,7 +70,9 @@ async def test_it_waits_no_longer_than_it_may(deadlines: Deadlines) -> None:
     assert 0.2 <= seconds < 1
 
 
-@pytest.mark.parametrize("state", set(EngineState) - {EngineState.READY, EngineState.SWAPPING})
+@pytest.mark.parametrize(
+    "state", sorted({*EngineState} - {EngineState.READY, EngineState.SWAPPING})
+)
 async def test_nobody_waits_for_an_engine_that_crashed(
     deadlines: Deadlines, state: EngineState
 ) -> None:
