@@ -286,6 +286,7 @@ class Relay:
             editor.begin()
         kept: list[bytes] = []
         kept_bytes = passed = 0
+        told = False
         try:
             while data := await exchange.read(
                 limits.idle_timeout_s if passed else limits.first_token_timeout_s
@@ -304,9 +305,15 @@ class Relay:
                         kept_bytes += len(frames)
                     served.status = 200
                     await call.frames(frames, limits.idle_timeout_s)
+                    told = scanner.done
             if not scanner.done and scanner.error is None:
                 raise ConnectionBroken("the engine ended its answer too early")
             call.end()
+            served.outcome = "error" if scanner.error is not None else "done"
+        except ClientLeft:
+            if not told:
+                raise
+            # The official client closes as soon as it has read `[DONE]`.
             served.outcome = "error" if scanner.error is not None else "done"
         finally:
             task.frames = scanner.frames

@@ -4,6 +4,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -25,8 +26,10 @@ _TOKEN = b'data: {"id":"chatcmpl-f","choices":[{"index":0,"delta":{"content":"He
 
 
 @contextlib.contextmanager
-def _scripted(gateway: RunningGateway, name: str, answer: bytes) -> Iterator[None]:
-    """Serve the alias `name` by an engine that sends `answer` and closes."""
+def _scripted(
+    gateway: RunningGateway, name: str, answer: bytes, rests_s: float = 0.0
+) -> Iterator[None]:
+    """Serve the alias `name` by an engine that sends `answer`, rests, and closes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def run() -> None:
@@ -36,6 +39,7 @@ def _scripted(gateway: RunningGateway, name: str, answer: bytes) -> Iterator[Non
                     with connection:
                         connection.recv(65536)
                         connection.sendall(answer)
+                        time.sleep(rests_s)
 
         threading.Thread(target=run, daemon=True).start()
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -180,6 +184,19 @@ def test_a_stream_that_breaks_ends_with_an_error_frame(
     assert record.outcome == outcome
     assert record.answer is not None
     assert record.answer["choices"][0]["message"]["content"] == "Hel"
+
+
+def test_who_leaves_after_the_end_was_told_had_a_whole_answer(gateway: RunningGateway) -> None:
+    token = _TOKEN.replace(b"chatcmpl-f", b"chatcmpl-told")
+    told = _SSE + _chunk(token) + _chunk(b"data: [DONE]\n\n")  # its last chunk comes later
+    with _scripted(gateway, "told", told, rests_s=3.0):
+        with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key) as client:
+            stream = client.chat.completions.create(
+                model="told", messages=[{"role": "user", "content": "hi"}], stream=True
+            )
+            assert [chunk.choices[0].delta.content for chunk in stream] == ["Hel"]
+        record = gateway.record("chatcmpl-told")
+    assert (record.outcome, record.status) == ("done", 200)
 
 
 def _running(gateway: RunningGateway) -> float:
