@@ -78,7 +78,9 @@ class Run:
             finally:
                 self._service.end_customers()
                 self._timeline.close()
-            return self._story()
+            story = self._story()
+            story.write(self._out)
+            return story
 
     def _index(self) -> None:
         """One document for each intent, the new ones too: facts are written down early."""
