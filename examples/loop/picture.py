@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 _INK = "#0f0f0f"  # becomes the page's colour
 _KNOWN, _NEW, _DRIFT, _HARM = "#1f6feb", "#d9822b", "#8250df", "#c4242b"
 _BIN_S = 30.0
+_LEAST, _MOST = 1e-2, 1e5  # of the evidence that is drawn: what is beyond says no more
 _STATES = {"WARN": "#d9a62e", "DEGRADED": "#c4242b", "RETRAINING": "#8250df", "CANARY": "#1a7f37"}
 _RELEASES = ("#8c959f", "#1a7f37", "#8250df", "#d9822b", "#c4242b")
 Bin = tuple[float, list[dict[str, Any]]]
@@ -68,13 +69,14 @@ def _evidence(axes: Any, story: "Story") -> None:
         style: dict[str, Any] = {"color": _DRIFT, "linewidth": 2} if together else {"alpha": 0.7}
         axes.plot(
             [_minute(story, at) for at, _ in points],
-            [max(value, 1e-2) for _, value in points],
+            [min(max(value, _LEAST), _MOST) for _, value in points],
             label="drift" if together else name,
             **style,
         )
     axes.axhline(story.threshold, color=_DRIFT, linestyle="--", linewidth=1)
     axes.axhline(200, color=_HARM, linestyle="--", linewidth=1)
     axes.set_yscale("log")
+    axes.set_ylim(_LEAST, 30 * _MOST)  # room for the legend
     axes.set_ylabel("evidence (e-value)")
 
 
