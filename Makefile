@@ -71,7 +71,7 @@ bench-retrieval: setup ## Measure search, freshness and quality, into loadtests/
 demo-retrieval: compile ## Ask SmolLM2 with documents: cited answers, and a fact that changes
 	@$(VENV)/bin/python -m examples.documents $(DEMO)
 
-demo-loop: compile ## Watch the loop close by itself: drift, retraining, rollout, told as one page (1 h)
+demo-loop: compile ## Watch the loop close by itself: drift, retraining, rollout, told as one page
 	@$(VENV)/bin/python -u -m examples.loop $(DEMO)
 
 chaos: compile services ## Inject faults and print the scorecard, into loadtests/results

@@ -1,4 +1,4 @@
-"""The loop closes by itself: `make demo-loop`. SmolLM2 on two cores, within an hour.
+"""The loop closes by itself: `make demo-loop`. SmolLM2 on two cores.
 
     python -m examples.loop [--data ../shared/data] [--out .driftgate/loop] [--quick]
 
