@@ -1,4 +1,4 @@
-"""The numbers of the demonstration: sizes, levels, plans. Small, so that it ends within about an hour.
+"""The numbers of the demonstration: sizes, levels, plans. Small, so that it ends soon.
 
 A service that runs for months would keep the defaults: 5,000 requests of reference, windows of 50,
 a false alarm a month, canaries of 1, 5 and 25 %. What the levels promise holds for any of these.
