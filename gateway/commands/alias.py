@@ -7,14 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gateway.commands.grounding import opened
+from gateway.commands.output import end, print_table
 from gateway.store.database import Database
 from gateway.store.engines import Engines, EngineState
 from gateway.store.health import Healths
@@ -193,19 +191,3 @@ def _move(move: AliasMove) -> tuple[str, ...]:
 def _unknown(alias: str, releases: Releases) -> str:
     known = ", ".join(f"`{name}`" for name in sorted(releases.aliases()))
     return f"There is no alias `{alias}`. Known: {known or 'none yet'}."
-
-
-def print_table(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows as a table."""
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console().print(table)
-
-
-def end(message: str) -> NoReturn:
-    """End the command with what is wrong, and the exit status 2."""
-    print(message, file=sys.stderr)
-    raise typer.Exit(2)

@@ -1,20 +1,17 @@
 """`driftgate grounding`: when requests are answered from documents, and what that brings."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from gateway.bodies import Retrieval
+from gateway.commands.output import end, print_table
 from gateway.settings import Settings
 from gateway.store.benefits import Benefits
 from gateway.store.database import Database, StoreError
@@ -70,9 +67,9 @@ def set_policy(
             fields["filters"] = msgspec.json.decode(filters)
         msgspec.convert(fields, Retrieval)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
-        _end(f"{error}.")
+        end(f"{error}.")
     if not fields:
-        _end("Say what the policy is, such as `--mode auto --store vs_…`.")
+        end("Say what the policy is, such as `--mode auto --store vs_…`.")
     with opened() as database:
         Policies(database).put(kind, name, fields)
     typer.echo(f"The {kind} {name}: {json.dumps(fields)}.")
@@ -84,7 +81,7 @@ def clear_policy(key: _Key = None, alias: _Alias = None) -> None:
     kind, name = _whose(key, alias)
     with opened() as database:
         if not Policies(database).remove(kind, name):
-            _end(f"The {kind} {name} has no policy.")
+            end(f"The {kind} {name} has no policy.")
     typer.echo(f"The {kind} {name} has no policy any more.")
 
 
@@ -97,7 +94,7 @@ def list_policies(as_json: _Json = False) -> None:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
     rows = [(each.kind, each.name, _shown(each.fields)) for each in found]
-    _print(("of", "name", "policy"), rows)
+    print_table(("of", "name", "policy"), rows)
 
 
 @app.command()
@@ -114,13 +111,13 @@ def health(
             try:
                 healths.put(alias, state.upper(), {"reason": reason})
             except ValueError as error:
-                _end(f"{error}.")
+                end(f"{error}.")
         found = [each for each in healths.all() if alias in (None, each.alias)]
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
     rows = [(each.alias, each.state, _shown(each.evidence)) for each in found]
-    _print(("alias", "state", "evidence"), rows)
+    print_table(("alias", "state", "evidence"), rows)
 
 
 @app.command()
@@ -144,7 +141,7 @@ def topics(as_json: _Json = False) -> None:
         typer.echo(json.dumps(shown, indent=2))
         return
     rows = [tuple(_figure(value) for value in row.values()) for row in shown]
-    _print(("topic", "grounded", "plain", "difference", "harm", "help", "off"), rows)
+    print_table(("topic", "grounded", "plain", "difference", "harm", "help", "off"), rows)
 
 
 @app.command()
@@ -172,12 +169,12 @@ def calibrate(
                 database, settings, release, data, Options(cutoff, quantile, answers, prompts)
             )
         except CalibrationFailed as error:
-            _end(str(error))
+            end(str(error))
     if as_json:
         typer.echo(json.dumps(asdict(done), indent=2))
         return
     rows = [(name, _figure(value)) for name, value in asdict(done).items()]
-    _print(("what", "value"), rows)
+    print_table(("what", "value"), rows)
 
 
 @contextmanager
@@ -191,22 +188,13 @@ def opened() -> Iterator[Database]:
         finally:
             database.close()
     except StoreError as error:
-        _end(f"The store cannot be opened: {error}")
+        end(f"The store cannot be opened: {error}")
 
 
 def _whose(key: str | None, alias: str | None) -> tuple[Kind, str]:
     if (key is None) == (alias is None):
-        _end("Name either a key (`--key`) or an alias (`--alias`).")
+        end("Name either a key (`--key`) or an alias (`--alias`).")
     return ("key", key) if key is not None else ("alias", str(alias))
-
-
-def _print(columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(value) for value in row))
-    Console().print(table)
 
 
 def _figure(value: Any) -> str:
@@ -217,8 +205,3 @@ def _figure(value: Any) -> str:
 
 def _shown(fields: dict[str, Any]) -> str:
     return "\n".join(f"{name}: {value}" for name, value in fields.items())
-
-
-def _end(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(2)

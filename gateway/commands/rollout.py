@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from gateway.commands.alias import end, person, print_table
+from gateway.commands.alias import person
 from gateway.commands.grounding import opened
+from gateway.commands.output import end, print_table
 from gateway.store.rollouts import Rollout, Rollouts
 from gateway.store.steering import CannotSteer, Steering
 

@@ -1,0 +1,26 @@
+"""What commands print: tables, and the message with which one ends."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as a table; what is in them is shown as it is, never as markup."""
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value) for value in row))
+    Console().print(table)
+
+
+def end(message: str) -> NoReturn:
+    """End the command with what is wrong, and the exit status 2."""
+    print(message, file=sys.stderr)
+    raise typer.Exit(2)
