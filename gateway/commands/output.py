@@ -13,8 +13,9 @@ from rich.text import Text
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows as a table; what is in them is shown as it is, never as markup."""
     table = Table()
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        # The first names the row: it is copied, and must stand in one piece.
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(Text(value) for value in row))
     Console().print(table)

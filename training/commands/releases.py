@@ -59,7 +59,9 @@ def list_releases(as_json: _AsJson = False) -> None:
         typer.echo(json.dumps(rows, indent=2))
         return
     names = ("release", "made", "from", "job", "certificate")
-    table = Table(*(Column(name, overflow="fold") for name in names))
+    # A release is copied, and must stand in one piece.
+    columns = [Column(n, overflow="fold", no_wrap=n == names[0]) for n in names]
+    table = Table(*columns)
     for row in rows:
         made = datetime.fromtimestamp(row["created_at"], UTC).strftime("%Y-%m-%d %H:%M")
         table.add_row(
