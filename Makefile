@@ -51,6 +51,7 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
+	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
 	$(BESIDE) -m "not ($(ALONE) or train)" || $(AGAIN)
 	$(BESIDE) -m "train and not ($(ALONE))" || $(AGAIN)
 	$(VENV)/bin/pytest -m "$(ALONE)"
