@@ -95,16 +95,17 @@ class Mirrors:
         engines were overloaded, says nothing of the shadow. So does one that asks not to be stored.
         """
         served, request = task.served, task.request
-        if served.outcome != "done" or not task.body or not request.store:
+        if served.outcome != "done" or not request.store:
             return
+        # No engine was asked where passages did not hold the answer: a shadow is, plainly, or a
+        # release that is not trusted to guess would leave it without a request.
+        body = task.body or request.for_engine(task.route.release)
         for target in self._routes.shadows.get(served.alias, ()):
             if self._draw() >= target.weight or any(
                 name in request.fields for name in _OF_ONE_ENGINE
             ):
                 continue
-            copy = _Copy(
-                _record_of(served, target.release), task.path, task.body, task.call.overhead_s
-            )
+            copy = _Copy(_record_of(served, target.release), task.path, body, task.call.overhead_s)
             full = len(self._waiting) >= _MOST_WAITING
             if self._closed or full or self._waiting_bytes + copy.size > _MOST_WAITING_BYTES:
                 self._count(copy, "dropped")

@@ -13,6 +13,18 @@ _UNCALIBRATED = Calibration()
 _NOTHING = Retrieval()
 
 
+class Standing(NamedTuple):
+    """How an alias stands: the state, the topics that drifted, and the release they are about.
+
+    Evidence is about one release. Another that answers for the alias, a candidate in canary, say,
+    is not known to be any worse than healthy. None: about whatever answers.
+    """
+
+    state: str
+    release: str | None = None
+    drifted: tuple[Area, ...] = ()
+
+
 class Plan(NamedTuple):
     """What applies to one request.
 
@@ -23,7 +35,7 @@ class Plan(NamedTuple):
             out.
         least_score: Hits below it are left out.
         calibration: Of the release.
-        health: Of the alias.
+        health: Of the alias, as far as this release has part in it.
         drifted: Topics of the alias that drifted, where it is WARN and they are known.
     """
 
@@ -36,6 +48,9 @@ class Plan(NamedTuple):
     drifted: tuple[Area, ...] = ()
 
 
+_HEALTHY = Standing("HEALTHY")
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
     """What the store says.
@@ -44,15 +59,13 @@ class Books:
         policies: By kind (`key` or `alias`) and name.
         calibrations: By release.
         health: By alias; those not named are HEALTHY.
-        drifted: By alias; those not named drifted nowhere in particular.
         switched_off: Topics on which retrieval harms.
         owners: The key prefix that each vector store belongs to; None: the operator.
     """
 
     policies: Mapping[tuple[str, str], Retrieval] = field(default_factory=dict)
     calibrations: Mapping[str, Calibration] = field(default_factory=dict)
-    health: Mapping[str, str] = field(default_factory=dict)
-    drifted: Mapping[str, tuple[Area, ...]] = field(default_factory=dict)
+    health: Mapping[str, Standing] = field(default_factory=dict)
     switched_off: frozenset[str] = frozenset()
     owners: Mapping[str, str | None] = field(default_factory=dict)
 
@@ -71,6 +84,9 @@ class Books:
         least_score = given.pop("score_threshold", None)
         named = asked is not None and asked.vector_store_ids is not None
         policy = Policy(**given)  # type: ignore[arg-type]
+        standing = self.health.get(alias, _HEALTHY)
+        if standing.release not in (None, release):
+            standing = _HEALTHY
         stores = tuple(dict.fromkeys(policy.vector_store_ids))
         return Plan(
             policy=policy,
@@ -78,8 +94,8 @@ class Books:
             granted=() if named else stores,
             least_score=least_score if isinstance(least_score, float) else 0.0,
             calibration=self.calibrations.get(release, _UNCALIBRATED),
-            health=self.health.get(alias, "HEALTHY"),
-            drifted=self.drifted.get(alias, ()),
+            health=standing.state,
+            drifted=standing.drifted,
         )
 
 

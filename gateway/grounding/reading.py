@@ -7,11 +7,11 @@ from typing import NamedTuple
 import msgspec
 
 from gateway.bodies import Retrieval
-from gateway.grounding.books import Books
+from gateway.grounding.books import Books, Standing
 from gateway.store.benefits import Benefits, TopicBenefit
 from gateway.store.calibrations import Calibrations, StoredCalibration
 from gateway.store.database import Database
-from gateway.store.health import PASSING, AliasHealth, Healths
+from gateway.store.health import AliasHealth, Healths
 from gateway.store.policies import Policies, StoredPolicy
 from retrieval.gate import Calibration
 from retrieval.records import Area
@@ -48,18 +48,11 @@ class BooksReader:
         books = Books(
             policies=dict(_policies(self._policies.all())),
             calibrations={row.release: _calibration(row) for row in self._calibrations.all()},
-            health={health.alias: health.acting for health in healths},
-            drifted=dict(_drifted(healths)),
+            health={health.alias: _standing(health) for health in healths},
             switched_off=frozenset(each.topic for each in benefits if each.benefit.off),
             owners=self.owners(),
         )
         return Read(books, benefits)
-
-    def _state(self, health: AliasHealth) -> str:
-        """Return how good an alias's answers are; while it is retrained, as good as before."""
-        return (
-            self._healths.settled(health.alias).state if health.state in PASSING else health.state
-        )
 
 
 def _policies(stored: Iterable[StoredPolicy]) -> Iterator[tuple[tuple[str, str], Retrieval]]:
@@ -71,18 +64,18 @@ def _policies(stored: Iterable[StoredPolicy]) -> Iterator[tuple[tuple[str, str],
             _log.warning("the policy of the %s %s: %s", policy.kind, policy.name, error)
 
 
-def _drifted(healths: Iterable[AliasHealth]) -> Iterator[tuple[str, tuple[Area, ...]]]:
-    """Return the topics that drifted, of each alias that is warned of."""
-    for health in healths:
-        if health.acting != "WARN":
-            continue
-        try:
-            yield (
-                health.alias,
-                msgspec.convert(health.evidence.get("drifted", ()), tuple[Area, ...]),
-            )
-        except msgspec.ValidationError as error:  # retrieval then helps with every topic
-            _log.warning("what drifted of %s: %s", health.alias, error)
+def _standing(health: AliasHealth) -> Standing:
+    """Return how an alias stands; which topics drifted is told where it is warned of."""
+    release = health.evidence.get("release")
+    about = release if isinstance(release, str) else None
+    if health.acting != "WARN":
+        return Standing(health.acting, about)
+    try:
+        areas = msgspec.convert(health.evidence.get("drifted", ()), tuple[Area, ...])
+    except msgspec.ValidationError as error:  # retrieval then helps with every topic
+        _log.warning("what drifted of %s: %s", health.alias, error)
+        areas = ()
+    return Standing(health.acting, about, areas)
 
 
 def _calibration(row: StoredCalibration) -> Calibration:

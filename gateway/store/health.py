@@ -9,8 +9,6 @@ import sqlalchemy as sa
 from gateway.store.database import Database, metadata, storable
 
 STATES = ("HEALTHY", "WARN", "DEGRADED", "RETRAINING", "CANARY")
-PASSING = frozenset({"RETRAINING", "CANARY"})
-"""States that say what is being done, not how good the answers are: that is as it was before."""
 UNDER_WAY = frozenset({"RETRAINING", "CANARY"})
 """States in which something is done about the one before, which still holds for requests."""
 
@@ -38,7 +36,8 @@ _transitions = sa.Table(
 class AliasHealth:
     """The state of an alias, since when (Unix seconds), and what speaks for it.
 
-    In the states `UNDER_WAY` the evidence has `was`, the state before, and its `topics`.
+    The evidence names the `release` that it is about. In the states `UNDER_WAY` it has `was`, the
+    state before, with its release and topics.
     """
 
     alias: str
@@ -96,12 +95,12 @@ class Healths:
         return [AliasHealth(**row._mapping) for row in rows]
 
     def settled(self, alias: str) -> AliasHealth:
-        """Return the last state of an alias that was not a passing one."""
+        """Return the last state of an alias that was not one `UNDER_WAY`."""
         known = self.get(alias)
-        if known is not None and known.state not in PASSING:
+        if known is not None and known.state not in UNDER_WAY:
             return known
         changed = _transitions.select().where(
-            _transitions.c.alias == alias, _transitions.c.after.not_in(sorted(PASSING))
+            _transitions.c.alias == alias, _transitions.c.after.not_in(sorted(UNDER_WAY))
         )
         with self._database.begin() as connection:
             row = connection.execute(changed.order_by(_transitions.c.id.desc()).limit(1)).first()
@@ -127,8 +126,7 @@ def write(connection: sa.Connection, health: AliasHealth) -> AliasHealth:
     before = "HEALTHY" if known is None else known.state
     if health.state in UNDER_WAY and known is not None:
         carried = {"was": known.acting, "topics": known.evidence.get("topics", [])}
-        if "drifted" in known.evidence:
-            carried["drifted"] = known.evidence["drifted"]
+        carried |= {n: known.evidence[n] for n in ("release", "drifted") if n in known.evidence}
         health = replace(health, evidence=carried | health.evidence)
     if before == health.state and known is not None:
         health = AliasHealth(health.alias, health.state, health.evidence, known.since)

@@ -208,7 +208,6 @@ async def test_the_weight_is_the_share_that_is_repeated(world: _World) -> None:
         {"store": False},
         {"outcome": "error"},
         {"outcome": "cancelled"},
-        {"ask": b""},  # answered without an engine
         {"previous_response_id": "resp_1"},
     ],
 )
@@ -217,6 +216,12 @@ async def test_what_says_nothing_of_the_shadow_is_not_repeated(
 ) -> None:
     world.offer(**fields)
     world.offer()
+    await _until(lambda: world.count("done") == 1)
+    assert len(world.asked) == 1
+
+
+async def test_what_was_answered_without_an_engine_is_asked_plainly(world: _World) -> None:
+    world.offer(ask=b"")
     await _until(lambda: world.count("done") == 1)
     assert len(world.asked) == 1
 

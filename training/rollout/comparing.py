@@ -45,7 +45,8 @@ class Mirrored:
 
     Attributes:
         failures: Of both: the candidate failed, or the old release.
-        refusals: The same of answers that decline.
+        refusals: The same of answers that decline; here and below, of requests for which an engine
+            was asked, since Driftgate declined the others itself.
         latency: Ratio of the 95th percentiles of the durations, of requests that both answered.
         length: Ratio of the median answers' lengths.
         quantiles: p50 and p95 of the durations in seconds, with their intervals, by release.
@@ -96,12 +97,14 @@ class Mirrored:
 
 def mirrored(pairs: Sequence[tuple[Request, Request]]) -> Mirrored:
     """Compare requests: each the candidate's, and what it repeats."""
-    both = [(c, o) for c, o in pairs if c.outcome == "done" and o.outcome == "done"]
+    both = [
+        (c, o) for c, o in pairs if c.outcome == "done" and o.outcome == "done" and not _said_so(o)
+    ]
     durations = [c.duration_s for c, _ in both], [o.duration_s for _, o in both]
     lengths = [(len(c.answer), len(o.answer)) for c, o in both if c.answer and o.answer]
     return Mirrored(
         n=len(pairs),
-        failures=_outcomes([(bool(failure(c)), bool(failure(o))) for c, o in pairs]),
+        failures=_outcomes([_failed(c, o) for c, o in pairs]),
         refusals=_outcomes([(is_refused(c), is_refused(o)) for c, o in both]),
         latency=ratio(*durations, 0.95),
         length=ratio([float(c) for c, _ in lengths], [float(o) for _, o in lengths], 0.5),
@@ -110,6 +113,17 @@ def mirrored(pairs: Sequence[tuple[Request, Request]]) -> Mirrored:
             for name, values in zip(("candidate", "control"), durations, strict=True)
         },
     )
+
+
+def _failed(candidate: Request, control: Request) -> tuple[bool, bool]:
+    """Return who failed; to decline what Driftgate itself declined is nobody's failure."""
+    if _said_so(control):
+        return bool(failure(candidate)) and not is_refused(candidate), False
+    return bool(failure(candidate)), bool(failure(control))
+
+
+def _said_so(request: Request) -> bool:
+    return request.retrieval is not None and request.retrieval.get("outcome") == "said_so"
 
 
 def _outcomes(failed: Sequence[tuple[bool, bool]]) -> Pairs:

@@ -11,7 +11,7 @@ from gateway import wire
 from gateway.auth import Principal
 from gateway.bodies import Retrieval
 from gateway.flow import Deadlines, Flow
-from gateway.grounding.books import Books
+from gateway.grounding.books import Books, Standing
 from gateway.grounding.stage import GroundingLimits, GroundingStage
 from gateway.retrieval_metrics import RetrievalMetrics
 from gateway.routing import Route
@@ -88,11 +88,11 @@ def _books(
     health: str = "HEALTHY",
     cutoff: float | None = 1e9,
     drifted: tuple[Area, ...] = (),
+    of: str | None = "m-1",
 ) -> Books:
     return Books(
-        drifted={"m": drifted},
         calibrations={"m-1": Calibration(data_cutoff=cutoff)},
-        health={"m": health},
+        health={"m": Standing(health, of, drifted)},
         switched_off=frozenset({"vs_mine/hours"} if off else ()),
         owners={"vs_mine": "me"},
     )
@@ -147,6 +147,14 @@ async def test_a_degraded_alias_retrieves_and_never_guesses(deadlines: Deadlines
         deadlines, degraded, question="Who invented the zeppelin?", insufficient="plain"
     )
     assert notes["outcome"] == "said_so"
+
+
+async def test_what_is_known_of_one_release_does_not_weigh_on_another(deadlines: Deadlines) -> None:
+    """A candidate in canary answers by itself, or nobody would learn what it can."""
+    candidate = _books(health="DEGRADED", cutoff=None, of="m-0")
+    assert (await _ask(deadlines, candidate))["outcome"] == "plain"
+    cleared_by_hand = _books(health="DEGRADED", cutoff=None, of=None)
+    assert (await _ask(deadlines, cleared_by_hand))["reason"] == "health"
 
 
 async def test_a_policy_may_take_passages_that_say_little(deadlines: Deadlines) -> None:

@@ -49,6 +49,21 @@ def test_slow_tails_and_other_lengths_are_told() -> None:
     assert "times as long" in str(mirrored(short).harm(1.5, 3.0))
 
 
+def test_what_driftgate_declined_itself_compares_failures_alone() -> None:
+    """No engine was asked for the first answer: its latency and its words say nothing."""
+    said = request(
+        answer="I cannot help with that.", duration_s=0.01, retrieval={"outcome": "said_so"}
+    )
+    slow = request(answer="A long and plain answer. " * 20, duration_s=2.0)
+    found = mirrored([(slow, said)] * 50 + [(request(), request())] * 50)
+    assert found.harm(1.5, 3.0) is None
+    assert found.latency.n == 50
+    declined = request(answer="I cannot help with that.")
+    assert mirrored([(declined, said)] * 50).harm(1.5, 3.0) is None
+    broken = request(outcome="error", status=500)
+    assert "50 of 50" in str(mirrored([(broken, said)] * 50).harm(1.5, 3.0))
+
+
 def test_nothing_that_both_answered_is_no_harm_by_itself() -> None:
     found = mirrored([(request(outcome="cancelled"), request(outcome="cancelled"))])
     assert found.harm(1.5, 3.0) is None
