@@ -13,6 +13,8 @@ from pathlib import Path
 
 import httpx
 
+from gateway.lifeline import die_with_parent
+
 _START_S = 900.0
 _STOP_S = 60.0
 _ROOT = Path(__file__).parents[1]
@@ -53,6 +55,7 @@ def serving(
             process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve"],
                 cwd=_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,  # noqa: PLW1509 - it takes no lock
             )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"
