@@ -55,7 +55,7 @@ def serving(
             process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve"],
                 cwd=_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,  # noqa: PLW1509 - it takes no lock
+                preexec_fn=die_with_parent,
             )  # fmt: skip
         try:
             url = f"http://127.0.0.1:{port}"
