@@ -31,6 +31,10 @@ from gateway.api.vector_store_access import StoreAccess
 from gateway.asgi import Application, guarded
 from gateway.auth import KeyRing
 from gateway.certified import Certified
+from gateway.console.app import create_console
+from gateway.console.pages import BASE, Pages
+from gateway.console.parts import Parts
+from gateway.console.session import Sealer, load_secret
 from gateway.conversations import Conversations
 from gateway.flow import Deadlines
 from gateway.front import ClientLimits, Front
@@ -164,6 +168,11 @@ def create_gateway(settings: Settings) -> Gateway:
             dependencies=[access.requires(keys, "inference")],
         )
     document(api)
+    sealer = Sealer(load_secret(settings.home, settings.console_secret))
+    console = Parts(
+        database, keys, sealer, Pages(sealer), certified, settings.home.absolute(), relay, deadlines
+    )
+    api.mount(BASE, create_console(console))
     listed = OPERATIONS.keys() - {"/v1/chat/completions"}
     larger = {"/v1/files": settings.max_file_bytes + files.FORM_BYTES}
     return Gateway(front, guarded(api, keys, listed, settings.max_body_bytes, larger))

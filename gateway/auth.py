@@ -5,6 +5,7 @@ known. The ring is loaded from the store now and then, so a store that is away r
 """
 
 import hmac
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,6 +43,8 @@ class KeyRing:
         # clients, and parsing and hashing the same again costs them 2 us a request.
         self._last = b""
         self._last_principal = _NOBODY
+        self._by_prefix: dict[str, Principal] = {}
+        self._lent: dict[bytes, str] = {}
 
     def load(self, keys: Sequence[ApiKey]) -> None:
         """Take over the keys of the store, revoked ones included, in place of those known."""
@@ -52,6 +55,20 @@ class KeyRing:
             for key in keys
             if key.revoked_at is None
         }
+        self._by_prefix = {p.key_prefix or "": p for _, p in self._keys.values()}
+
+    def named(self, prefix: str) -> Principal | None:
+        """Return the caller whose key has this prefix, or None where it is unknown or revoked."""
+        return self._by_prefix.get(prefix)
+
+    def lend(self, prefix: str) -> bytes:
+        """Return an `Authorization` header that stands for a key once, in this process alone.
+
+        The console asks by it in the name of whoever is logged in; keys are kept as digests.
+        """
+        header = b"Bearer lent-" + secrets.token_urlsafe(32).encode()
+        self._lent[header] = prefix
+        return header
 
     def authenticate(self, authorization: bytes | None) -> Principal:
         """Return the caller behind an `Authorization` header.
@@ -76,6 +93,9 @@ class KeyRing:
             known, principal = self._keys[match[1]]
             found = True
         if not (hmac.compare_digest(given, known) and found):
+            lent = self._by_prefix.get(self._lent.pop(authorization, ""))
+            if lent is not None:
+                return lent
             if self._open and not self._any_ever:
                 return _NOBODY  # clients send a placeholder where no key is needed
             raise AuthenticationFailed("The API key is not valid.", code="invalid_api_key")

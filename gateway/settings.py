@@ -125,6 +125,11 @@ class Settings(BaseSettings):
         description="File of the key that signs certificates of releases (PEM); empty: "
         "`signing.key` in `home`, made on first use.",
     )
+    console_secret: Path | None = Field(
+        None,
+        description="File of the secret that signs the console's sessions, the same for all hosts; "
+        "empty: `console.secret` in `home`, made on first use.",
+    )
     max_model_len: int = Field(2048, ge=128, description="Longest context of the engine, tokens.")
     kv_cache_gib: int = Field(1, ge=1, description="KV cache of a CPU engine, in GiB.")
     max_body_bytes: int = Field(

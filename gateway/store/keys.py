@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from gateway.store.database import Database, metadata
 
-SCOPES = frozenset({"inference", "feedback", "training", "admin"})
+SCOPES = frozenset({"inference", "feedback", "training", "view", "admin"})
 # dg-<prefix>-<secret>: the secret is 256 random bits in base64url, without padding.
 PATTERN = re.compile(rb"dg-([0-9a-f]{8})-([A-Za-z0-9_-]{43})")
 

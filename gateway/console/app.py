@@ -1,0 +1,97 @@
+"""The console as an application of its own, mounted at `/console`: pages, errors, headers."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+
+from gateway.console import login, overview
+from gateway.console.access import NotLoggedIn, comes_from_elsewhere, viewer_of
+from gateway.console.pages import STATIC
+from gateway.console.parts import Parts
+from gateway.errors import GatewayError
+from gateway.store.database import StoreError
+
+_log = logging.getLogger(__name__)
+_PAGES = (login, overview)
+# No inline script or style, nothing from elsewhere, in nobody's frame.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+_FOR_LONG = "public, max-age=31536000, immutable"
+
+
+def create_console(parts: Parts) -> FastAPI:
+    """Return the console."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.state.keys, app.state.sealer = parts.keys, parts.sealer
+    for page in _PAGES:
+        app.include_router(page.router(parts))
+    app.mount("/static", StaticFiles(directory=STATIC))
+
+    @app.middleware("http")
+    async def guard(
+        request: Request, answer_of: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        if request.method not in ("GET", "HEAD") and comes_from_elsewhere(request):
+            return Response("This was sent by another site.\n", 403, media_type="text/plain")
+        try:
+            answer = await answer_of(request)
+        except Exception:
+            _log.exception("a page of the console")
+            answer = failed(request, 500, "The console failed", "See the gateway's log.")
+        for name, value in _HEADERS.items():
+            answer.headers.setdefault(name, value)
+        if request.url.path.startswith("/console/static/") and answer.status_code == 200:
+            answer.headers["cache-control"] = _FOR_LONG if request.url.query else "no-cache"
+        return answer
+
+    def failed(request: Request, status: int, title: str, why: str) -> Response:
+        try:
+            viewer = viewer_of(request)
+        except NotLoggedIn:
+            viewer = None
+        template = "part_error.html" if request.headers.get("hx-request") else "error.html"
+        return parts.pages.show(request, viewer, template, status, title=title, why=why)
+
+    @app.exception_handler(NotLoggedIn)
+    def not_logged_in(request: Request, _: NotLoggedIn) -> Response:
+        return login.ask_to_log_in(parts, request)
+
+    @app.exception_handler(GatewayError)
+    def gateway_error(request: Request, error: GatewayError) -> Response:
+        titles = {403: "Not allowed", 404: "Not found", 409: "It has moved on"}
+        title = titles.get(error.status, "That did not work")
+        return failed(request, error.status, title, error.message)
+
+    @app.exception_handler(StoreError)
+    def store_error(request: Request, _: StoreError) -> Response:
+        why = "The store does not answer. Answers to clients go on; try again in a moment."
+        return failed(request, 503, "The store is away", why)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        field = str(first["loc"][-1]) if first["loc"] else ""
+        return failed(request, 422, "That cannot be read", f"{field}: {first['msg']}.")
+
+    @app.exception_handler(HTTPException)
+    def http_error(request: Request, error: HTTPException) -> Response:
+        titles = {404: "Not found", 405: "Not allowed", 413: "Too large"}
+        why = "There is no such page." if error.status_code == 404 else str(error.detail)
+        return failed(request, error.status_code, titles.get(error.status_code, "Error"), why)
+
+    return app
