@@ -106,7 +106,7 @@ class Comparison:
     criteria: list[str] = field(default_factory=lambda: list(CRITERIA))
     guidance: str = ""
     raters: int = LEAST_RATERS
-    margin: float = 0.1
+    margin: float = 0.15
     alpha: float = 0.05
     gold_accuracy: float = 0.7
     stops_early: bool = True
