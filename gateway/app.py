@@ -14,6 +14,7 @@ from gateway.admission import Admission
 from gateway.api import (
     access,
     aliases,
+    comparisons,
     embeddings,
     feedback,
     files,
@@ -47,6 +48,8 @@ from gateway.ingestion import Ingestion
 from gateway.metrics import Metrics
 from gateway.mirror import Mirrors
 from gateway.openapi import document
+from gateway.rating.app import BASE as RATING
+from gateway.rating.app import create_rating
 from gateway.refresh import Refresher
 from gateway.relay import OPERATIONS, Relay
 from gateway.retrieval_metrics import RetrievalServiceMetrics
@@ -159,7 +162,7 @@ def create_gateway(settings: Settings) -> Gateway:
     api.include_router(
         fine_tuning.router(keys, routes, uploads, Jobs(database), JobEvents(database))
     )
-    for managed in (aliases, rollouts):
+    for managed in (aliases, rollouts, comparisons):
         api.include_router(managed.router(keys, database))
     api.include_router(retraining.router(keys, Retraining(database)))
     if embedder is not None:
@@ -169,10 +172,10 @@ def create_gateway(settings: Settings) -> Gateway:
         )
     document(api)
     sealer = Sealer(load_secret(settings.home, settings.console_secret))
-    console = Parts(
-        database, keys, sealer, Pages(sealer), certified, settings.home.absolute(), relay, deadlines
-    )
+    pages, home = Pages(sealer), settings.home.absolute()
+    console = Parts(database, keys, sealer, pages, certified, uploads, home, relay, deadlines)
     api.mount(BASE, create_console(console))
+    api.mount(RATING, create_rating(console))
     listed = OPERATIONS.keys() - {"/v1/chat/completions"}
     larger = {"/v1/files": settings.max_file_bytes + files.FORM_BYTES}
     return Gateway(front, guarded(api, keys, listed, settings.max_body_bytes, larger))

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from gateway.console import login, overview
+from gateway.console import documents, drift, login, overview, releases, rollouts
 from gateway.console.access import NotLoggedIn, comes_from_elsewhere, viewer_of
 from gateway.console.pages import STATIC
 from gateway.console.parts import Parts
@@ -16,13 +16,14 @@ from gateway.errors import GatewayError
 from gateway.store.database import StoreError
 
 _log = logging.getLogger(__name__)
-_PAGES = (login, overview)
+_PAGES = (login, overview, releases, rollouts, drift, documents)
 # No inline script or style, nothing from elsewhere, in nobody's frame.
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
-_HEADERS = {
+# Of every answer, those of the pages of raters too.
+HEADERS = {
     "content-security-policy": _POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -53,7 +54,7 @@ def create_console(parts: Parts) -> FastAPI:
         except Exception:
             _log.exception("a page of the console")
             answer = failed(request, 500, "The console failed", "See the gateway's log.")
-        for name, value in _HEADERS.items():
+        for name, value in HEADERS.items():
             answer.headers.setdefault(name, value)
         if request.url.path.startswith("/console/static/") and answer.status_code == 200:
             answer.headers["cache-control"] = _FOR_LONG if request.url.query else "no-cache"

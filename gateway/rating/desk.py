@@ -29,7 +29,7 @@ class Sheet:
 
     Attributes:
         place: Where it is in their order.
-        messages: The conversation.
+        turns: The conversation: who speaks, and what is said.
         left: The answer on the left.
         right: The answer on the right.
         done: Items that they have voted on.
@@ -38,7 +38,7 @@ class Sheet:
     """
 
     place: int
-    messages: list[dict[str, Any]]
+    turns: list[tuple[str, str]]
     left: str
     right: str
     done: int
@@ -88,7 +88,7 @@ class Desk:
         assert shown is not None  # noqa: S101 - items are never deleted
         return Sheet(
             left[0],
-            shown.messages,
+            [(str(turn.get("role", "")), text_of(turn)) for turn in shown.messages],
             getattr(shown, places[left[0]].left),
             getattr(shown, places[left[0]].right),
             len(mine),
@@ -180,3 +180,19 @@ def _choice(shown: Place, said: str) -> str:
     if said not in SAID:
         raise NoSuchPlace(f"a choice is one of {', '.join(SAID)}, not {said!r}")
     return {LEFT: shown.left, RIGHT: shown.right}.get(said, said)
+
+
+def text_of(turn: Mapping[str, Any]) -> str:
+    """Return what a turn says; of what is no text, what it is."""
+    content = turn.get("content")
+    parts = content if isinstance(content, list) else [content]
+    found = []
+    for part in parts:
+        if isinstance(part, str):
+            found.append(part)
+        elif isinstance(part, dict):
+            text = part.get("text")
+            found.append(text if isinstance(text, str) else f"[{part.get('type', 'something')}]")
+    if not found and turn.get("tool_calls"):
+        found.append("[calls a tool]")
+    return "\n".join(found)
