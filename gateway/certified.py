@@ -31,9 +31,10 @@ class Certified:
         `verified` is None where another key signed than this host's. While the store is away, what
         was told last is told again.
         """
-        return await asyncio.to_thread(self._read, release)
+        return await asyncio.to_thread(self.read, release)
 
-    def _read(self, release: Release) -> dict[str, Any] | None:
+    def read(self, release: Release) -> dict[str, Any] | None:
+        """Return the same as `of`, for callers in threads."""
         known = self._told.get(release.id)
         try:
             found = self._certificates.get(release.id)

@@ -29,7 +29,12 @@ class Entry(NamedTuple):
     group: str
 
 
-NAV = (Entry("/", "Overview", "Serve"),)
+NAV = (
+    Entry("/", "Overview", "Serve"),
+    Entry("/releases", "Releases", "Serve"),
+    Entry("/rollouts", "Rollouts", "Serve"),
+    Entry("/drift", "Drift", "Watch"),
+)
 
 
 class Pages:

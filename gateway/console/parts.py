@@ -10,6 +10,7 @@ from gateway.console.session import Sealer
 from gateway.flow import Deadlines
 from gateway.front import Hot
 from gateway.store.database import Database
+from gateway.store.files import Files
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Parts:
         sealer: Signs cookies.
         pages: Renders.
         certified: What certificates say.
+        files: What jobs left.
         home: Folder of jobs, files and reports on this host.
         hot: Answers chat, for the playground.
         deadlines: The clock of these answers.
@@ -32,6 +34,7 @@ class Parts:
     sealer: Sealer
     pages: Pages
     certified: Certified
+    files: Files
     home: Path
     hot: Hot
     deadlines: Deadlines
