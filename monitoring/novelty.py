@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.evidence.conformal import Floats, p_values
+from monitoring.evidence.conformal import FIXED, MOVING, Floats, p_values
 
 Vectors = npt.NDArray[np.float32]
 NEIGHBOURS = 3
@@ -67,13 +67,13 @@ class Novelty:
         finite = np.asarray(np.isfinite(window).all(axis=1))
         known = np.where(finite[:, None], window, 0.0).astype(np.float32)
         similar = known @ self._reference.T
-        far = _judged(-similar.max(axis=1), self._far, finite, rng)
+        far = _judged(-similar.max(axis=1), self._far, finite, rng, FIXED)
         crowded = None
         if sum(map(len, self._recent)) >= _LEAST_MEMORY:
             recent = np.concatenate(list(self._recent))
             density = _nearest(known @ recent.T) - _nearest(similar)
             usual = _nearest(np.concatenate(list(self._nearness), axis=1)) - self._usual
-            crowded = _judged(density, usual, finite, rng)
+            crowded = _judged(density, usual, finite, rng, MOVING)
         self._remember(known[finite])
         return Scores(far, crowded)
 
@@ -98,10 +98,10 @@ class Novelty:
 
 def _judged(
     scores: npt.ArrayLike, usual: npt.ArrayLike, finite: npt.NDArray[np.bool_],
-    rng: np.random.Generator,
+    rng: np.random.Generator, caution: float,
 ) -> Floats:  # fmt: skip
     found = np.where(finite, np.asarray(scores, np.float64), np.nan)
-    return p_values(found, np.asarray(usual, np.float64), rng)
+    return p_values(found, np.asarray(usual, np.float64), rng, caution=caution)
 
 
 def _nearest(similar: Vectors) -> Vectors:

@@ -5,9 +5,18 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+FIXED, MOVING = 2.0, 0.5
+"""Caution for a score that stays the same, and for one that changes from window to window.
+
+What a calibration set lacks by chance, a fixed score finds again in every window, so that the error
+adds up; a score that is made of the last windows errs this way and that. Measured in nulls of 200
+windows of 100 against 1,500 calibration rows: with a caution of 1 for all, fixed scores made every
+false alarm: 2 of 80 runs at a threshold of 43,200 windows, which allows 1 in 200.
+"""
+
 
 def p_values(
-    scores: Floats, calibration: Floats, rng: np.random.Generator, *, caution: float = 1.0
+    scores: Floats, calibration: Floats, rng: np.random.Generator, *, caution: float = FIXED
 ) -> Floats:
     """Return a p-value for each score: small where few scores of the reference are as large.
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitoring.evidence.bets import BETS, mean_of_logs, on_p_values
-from monitoring.evidence.conformal import p_values
+from monitoring.evidence.conformal import FIXED, p_values
 from monitoring.evidence.detector import Detector
 
 _WINDOW = 50
@@ -104,3 +104,23 @@ def test_ties_and_what_is_no_number_are_no_evidence() -> None:
 
 def test_the_mean_of_large_e_values_is_no_overflow() -> None:
     assert mean_of_logs(np.array([1000.0, 1000.0])) == pytest.approx(1000.0)
+
+
+def test_one_calibration_set_may_serve_many_windows() -> None:
+    """What a set lacks by chance adds up over 200 windows, and caution outweighs it."""
+    rng = np.random.default_rng(7)
+
+    def alarms(caution: float) -> int:
+        found = 0
+        for _ in range(20):
+            calibration = rng.normal(size=1500)
+            detector = Detector(BETS, threshold=43_200)
+            seen = [
+                detector.observe(on_p_values(p_values(window, calibration, rng, caution=caution)))
+                for window in rng.normal(size=(200, 100))
+            ]
+            found += max(seen) >= detector.threshold
+        return found
+
+    assert alarms(FIXED) == 0
+    assert alarms(0.0) >= 2
