@@ -15,8 +15,8 @@ from gateway.api.access import principal_of
 from gateway.api.aliases import who
 from gateway.api.files import listed, no_cursor
 from gateway.auth import KeyRing, Principal
-from gateway.comparing import exporting
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.store.comparison_files import FORMATS, jsonl, rows, table
 from gateway.store.comparisons import CRITERIA, Comparison, ComparisonInvalid, Comparisons, Item
 from gateway.store.database import Database
 from gateway.store.raters import DAY_S, Invite, Raters
@@ -203,11 +203,11 @@ def exported(
     """Return a comparison as a file."""
     names = {invite.id: invite.name for invite in raters.invites(comparison.id)}
     votes, _ = raters.votes(comparison.id)
-    rows = exporting.rows(comparison, comparisons.items(comparison.id), votes, names)
-    lines = exporting.table(rows, comparison.criteria) if format == "csv" else exporting.jsonl(rows)
+    found = rows(comparison, comparisons.items(comparison.id), votes, names)
+    lines = table(found, comparison.criteria) if format == "csv" else jsonl(found)
     name = f'attachment; filename="{comparison.id}.{format}"'
     return StreamingResponse(
-        lines, media_type=exporting.FORMATS[format], headers={"content-disposition": name}
+        lines, media_type=FORMATS[format], headers={"content-disposition": name}
     )
 
 
@@ -217,6 +217,8 @@ def comparison_object(
     """Return a comparison as it is shown; its seed stays in the store."""
     shown = {"object": "comparison", **asdict(comparison)}
     del shown["seed"], shown["version"]
+    if comparison.standing is not None:  # item by item it is in the export
+        shown["standing"] = {n: v for n, v in comparison.standing.items() if n != "items"}
     shown["status"] = "open" if comparison.closed_at is None else "closed"
     if invites is not None:
         shown["invites"] = [invite_object(invite) for invite in invites]

@@ -66,6 +66,7 @@ def standing(
         "missing": missing,
         "decided": test.count,
         "votes": sum(record.votes for record in found.raters.values()),
+        "items": {str(item.item): item.choice for item in found.decided},
         "consensus": _tally(choices),
         "preference": _limits(seen),
         "win_rate": {name: (value + 1) / 2 for name, value in _limits(seen).items()},
