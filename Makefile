@@ -24,7 +24,7 @@ AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile serve test check bench bench-retrieval chaos demo-retrieval demo-loop format services lock reference clean
+.PHONY: help setup compile serve test check bench bench-retrieval chaos load demo-retrieval demo-loop format services lock reference clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -68,6 +68,9 @@ bench: compile services ## Measure the hop beside other gateways, into loadtests
 
 bench-retrieval: setup ## Measure search, freshness and quality, into loadtests/results (40 min)
 	$(VENV)/bin/python -m loadtests.retrieval $(BENCH)
+
+load: compile ## Try the SLA of loadtests/sla.yaml against `make serve`: verdict and report
+	@$(VENV)/bin/python -m loadtests.sla --serve $(LOAD)
 
 demo-retrieval: compile ## Ask SmolLM2 with documents: cited answers, and a fact that changes
 	@$(VENV)/bin/python -m examples.documents $(DEMO)

@@ -1,0 +1,1 @@
+"""Load tests against the service level that `loadtests/sla.yaml` promises (`make load`)."""

@@ -1,0 +1,1 @@
+"""Locust users: who asks, and what is measured of the answers."""
