@@ -86,6 +86,18 @@ def shares(parts: Sequence[tuple[float, str]], label: str) -> Markup:
     return _svg("meter", label, "".join(drawn), (200, 8))
 
 
+def span(begin: float, share: float, label: str) -> Markup:
+    """Return a part of a whole, where it lies in it; both from 0 to 1."""
+    return _svg(
+        "meter",
+        f"{label}: {share:.0%} of the time",
+        '<rect class="rail" x="0" y="0" width="200" height="8"/>'
+        f'<rect class="low" x="{begin * 200:.1f}" y="0" width="{max(share * 200, 1):.1f}" '
+        'height="8"/>',
+        (200, 8),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """One line of a chart: its name, its points (x, y), its class (`s1` to `s4`)."""

@@ -34,6 +34,8 @@ NAV = (
     Entry("/releases", "Releases", "Serve"),
     Entry("/rollouts", "Rollouts", "Serve"),
     Entry("/drift", "Drift", "Watch"),
+    Entry("/traffic", "Traffic", "Watch"),
+    Entry("/jobs", "Jobs", "Improve"),
 )
 
 
