@@ -61,10 +61,7 @@ def evaluate(order: Order, tell: Teller) -> dict[str, Any]:
     before = [check for check in merged.get("integrity", ()) if check["name"] != weights.name]
     checks = [*before, weights]
     gates = (integrity.gate(checks), *evaluation.gates)
-    why = dict(evaluation.not_run)
-    if wanted.human is not None:
-        why["human"] = f"the comparison {wanted.human} by people has no result yet"
-    gates = (*gates, *missing(wanted.required, gates, why))
+    gates = (*gates, *missing(wanted.required, gates, evaluation.not_run))
     evaluation = replace(evaluation, gates=gates)
     write(evaluation)
     measured = {row["system"]: row for row in evaluation.measured()}

@@ -32,7 +32,6 @@ class Gating:
         suites: Whether the suites of general capability are asked.
         truth: File of the questions with known true answers.
         latency_p95_s: The longest 95th percentile of the latency, in seconds.
-        human: Id of the blind comparison by people.
         required: Gates that must have a result.
     """
 
@@ -44,7 +43,6 @@ class Gating:
     suites: bool = False
     truth: str | None = None
     latency_p95_s: float | None = None
-    human: str | None = None
     required: tuple[str, ...] = ()
 
     @classmethod

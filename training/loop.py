@@ -35,8 +35,6 @@ class Gates(BaseModel):
             no more than before.
         latency_p95_s: The longest 95th percentile of an answer's time, in seconds. It needs an
             endpoint to measure, so that a model evaluated in a job's process leaves it open.
-        human: Id of the blind comparison by people that must be won. As long as none of that id
-            has a result, it stays open, and the candidate is not rolled out.
     """
 
     model_config = _STRICT
@@ -44,7 +42,6 @@ class Gates(BaseModel):
     capability: bool = False
     hallucination: Name | None = None
     latency_p95_s: Annotated[float, Field(gt=0)] | None = None
-    human: Name | None = None
 
     def required(self) -> tuple[str, ...]:
         """Return the names of the gates, as an evaluation has them."""
@@ -52,7 +49,6 @@ class Gates(BaseModel):
             "capability": self.capability,
             "hallucination": self.hallucination,
             "latency": self.latency_p95_s,
-            "human": self.human,
         }
         return tuple(name for name, value in asked.items() if value)
 
@@ -80,7 +76,8 @@ class LoopSettings(BaseModel):
     """The settings of an alias's loop; `docs/loop.md` says how to choose.
 
     Attributes:
-        approval: Whether a person must approve the promotion.
+        approval: Who must agree to the promotion: nobody (`auto`), a person (`human`), or people
+            who compare answers of both releases blindly (`comparison`).
         sources: What may retrain it, beside a person: `act` (harm), `warn` (drift that lasts),
             `schedule`, `alert` (a webhook of Alertmanager).
         warn_windows: Windows that drift must last.
@@ -111,7 +108,7 @@ class LoopSettings(BaseModel):
 
     model_config = _STRICT
 
-    approval: Literal["auto", "human"] = "human"
+    approval: Literal["auto", "human", "comparison"] = "human"
     sources: tuple[Source, ...] = ("act", "warn", "schedule", "alert")
     warn_windows: Count = 20
     least_rows: Count = 50

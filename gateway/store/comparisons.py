@@ -195,17 +195,15 @@ class Comparisons:
             row = connection.execute(query).first()
         return None if row is None else _item(row)
 
-    def between(self, baseline: str, candidate: str) -> Comparison | None:
-        """Return the newest comparison of two releases, or None."""
+    def between(self, baseline: str, candidate: str) -> list[Comparison]:
+        """Return the comparisons of two releases, the newest first."""
         query = (
             table.select()
             .where(table.c.baseline == baseline, table.c.candidate == candidate)
             .order_by(table.c.created_at.desc(), table.c.id.desc())
-            .limit(1)
         )
         with self._database.begin() as connection:
-            row = connection.execute(query).first()
-        return None if row is None else Comparison(**row._mapping)
+            return [Comparison(**row._mapping) for row in connection.execute(query)]
 
     def page(
         self, *, alias: str | None = None, after: str | None = None, limit: int = 20

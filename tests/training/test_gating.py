@@ -19,7 +19,7 @@ from training.step_process import StepFailed, Teller
 
 def test_gates_go_through_a_jobs_overrides() -> None:
     gating = Gating(
-        baseline="m-1", superior_on=("new",), margins={"old": 0.05}, required=("human",), cases=9
+        baseline="m-1", superior_on=("new",), margins={"old": 0.05}, required=("latency",), cases=9
     )
     stored = json.loads(json.dumps({OVERRIDE: gating.as_dict(), "epochs": 2}))
     assert Gating.of(stored) == gating
@@ -31,9 +31,9 @@ def test_gates_go_through_a_jobs_overrides() -> None:
 
 def test_a_required_gate_without_a_result_is_inconclusive() -> None:
     ran = [Gate("paired", "", Verdict.PASS, "")]
-    found = missing(("paired", "human", "capability"), ran, {"capability": "no suite was given"})
+    found = missing(("paired", "latency", "capability"), ran, {"capability": "no suite was given"})
     assert [(gate.name, gate.verdict) for gate in found] == [
-        ("human", Verdict.INCONCLUSIVE), ("capability", Verdict.INCONCLUSIVE),
+        ("latency", Verdict.INCONCLUSIVE), ("capability", Verdict.INCONCLUSIVE),
     ]  # fmt: skip
     assert found[1].reason == "no suite was given"
     assert overall([gate.verdict for gate in (*ran, *found)]) is Verdict.INCONCLUSIVE
@@ -137,15 +137,13 @@ def test_worse_on_what_was_known_fails(tmp_path: Path, monkeypatch: pytest.Monke
     assert "old" in next(g["reason"] for g in summary["gates"] if g["name"] == "paired")
 
 
-def test_a_required_comparison_by_people_blocks(
+def test_a_required_gate_that_did_not_run_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summary = evaluated(
-        tmp_path, monkeypatch, lambda q: True, required=("integrity", "human"), human="cmp-7"
-    )
+    required = ("integrity", "hallucination")
+    summary = evaluated(tmp_path, monkeypatch, lambda q: True, required=required)
     assert summary["verdict"] == "INCONCLUSIVE"
-    assert verdicts(summary)["human"] == "INCONCLUSIVE"
-    assert "cmp-7" in summary["gates"][-1]["reason"]
+    assert verdicts(summary)["hallucination"] == "INCONCLUSIVE"
 
 
 def test_gates_that_cannot_be_read_fail_the_job() -> None:

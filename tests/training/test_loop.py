@@ -17,7 +17,7 @@ _SUNDAY = 1_700_967_600.0  # 2023-11-26 03:00 UTC
         ({"approvall": "auto"}, "`approvall`: there is no such setting"),
         ({"gates": {"humans": "x"}}, "`gates.humans`: there is no such setting"),
         ({"least_rows": "5"}, "`least_rows`: Input should be a valid integer"),
-        ({"approval": "yes"}, "`approval`: Input should be 'auto' or 'human'"),
+        ({"approval": "yes"}, "`approval`: Input should be 'auto', 'human' or 'comparison'"),
         ({"sources": ["act", "whim"]}, "`sources.1`: Input should be"),
         ({"schedule": "0 3 * *"}, "`schedule`: a timetable has five fields"),
         ({"schedule": "61 * * * *"}, "`schedule`: '61 * * * *' is no timetable"),
@@ -50,9 +50,9 @@ def test_the_loops_approval_holds_where_the_plan_names_none() -> None:
 
 
 def test_required_gates_have_the_names_of_the_evaluations() -> None:
-    gates = {"capability": True, "human": "cmp-1", "latency_p95_s": 2.0, "hallucination": "t.jsonl"}
+    gates = {"capability": True, "latency_p95_s": 2.0, "hallucination": "t.jsonl"}
     assert LoopSettings.of({"gates": gates}).gates.required() == (
-        "capability", "hallucination", "latency", "human",
+        "capability", "hallucination", "latency",
     )  # fmt: skip
     assert LoopSettings().gates.required() == ()
 

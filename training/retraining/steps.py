@@ -194,7 +194,6 @@ class Steps:
             suites=gates.capability,
             truth=gates.hallucination,
             latency_p95_s=gates.latency_p95_s,
-            human=gates.human,
             required=("integrity", *gates.required()),
         )
         return Job(

@@ -38,7 +38,8 @@ class RolloutPlan:
         tolerance: By how much it may be worse without being rolled back.
         alpha_promote: Chance that one that is worse by the margin is promoted.
         alpha_rollback: Chance that one that is as good is rolled back by the canary's evidence.
-        approval: Whether a person must approve the promotion.
+        approval: Who must agree to the promotion: nobody (`auto`), a person (`human`), or people
+            who compare answers of both releases blindly (`comparison`).
         warm_s: How long the old release is kept ready after it.
         settle_s: After a move of the alias, how long its requests do not count: until then some
             worker of the gateway may not know of it.
@@ -62,7 +63,7 @@ class RolloutPlan:
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     alpha_promote: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     alpha_rollback: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-    approval: Literal["auto", "human"] = "auto"
+    approval: Literal["auto", "human", "comparison"] = "auto"
     warm_s: Seconds = 3600.0
     settle_s: Seconds = 5.0
     late_s: Seconds = 120.0

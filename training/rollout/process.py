@@ -19,7 +19,8 @@ from training.asking import GatewayAsker
 from training.certificate import attempt
 from training.durable import Step, run
 from training.leash import Setup, end_group, told
-from training.rollout.canary import Approval, Canary
+from training.rollout.approval import Approval
+from training.rollout.canary import Canary
 from training.rollout.evidence import Evidence
 from training.rollout.plan import PlanInvalid, canary_name
 from training.rollout.promote import Promote

@@ -72,13 +72,13 @@ def test_gold_items_alone_compare_nothing(database: Database) -> None:
         Comparisons(database).add(_comparison(), _items(0, golds=3))
 
 
-def test_the_newest_comparison_of_two_releases_is_found(database: Database) -> None:
+def test_the_comparisons_of_two_releases_are_found(database: Database) -> None:
     comparisons = Comparisons(database)
-    comparisons.add(_comparison(created_at=1.0), _items(1))
+    older = comparisons.add(_comparison(created_at=1.0), _items(1))
     newer = comparisons.add(_comparison(created_at=2.0), _items(1))
     comparisons.add(_comparison(candidate="m-3", created_at=3.0), _items(1))
-    assert comparisons.between("m-1", "m-2") == newer
-    assert comparisons.between("m-2", "m-1") is None
+    assert comparisons.between("m-1", "m-2") == [newer, older]
+    assert comparisons.between("m-2", "m-1") == []
 
 
 def test_pages_go_from_the_newest_to_the_oldest(database: Database) -> None:

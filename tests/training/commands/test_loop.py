@@ -47,12 +47,12 @@ def test_settings_are_set_shown_and_forgotten(database: Database) -> None:
         "sources=[act, schedule]", "gates.capability=true", "rollout.warm_s=5.0",
     )  # fmt: skip
     assert (status, told) == (0, "`production` is retrained by: act, schedule, and people.\n")
-    assert ran(loop, "set", "production", "margins.old=0.1", "gates.human=cmp-1")[0] == 0
+    assert ran(loop, "set", "production", "margins.old=0.1", "gates.latency_p95_s=2.0")[0] == 0
     stored = Loops(database).get("production")
     assert stored is not None
     assert stored.fields == {
         "approval": "auto", "least_rows": 7, "schedule": "0 3 * * 0",
-        "sources": ["act", "schedule"], "gates": {"capability": True, "human": "cmp-1"},
+        "sources": ["act", "schedule"], "gates": {"capability": True, "latency_p95_s": 2.0},
         "rollout": {"warm_s": 5.0}, "margins": {"old": 0.1},
     }  # fmt: skip
     status, told = ran(loop, "show", "production", "--json")
