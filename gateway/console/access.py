@@ -11,6 +11,7 @@ from gateway.console.session import Sealer, Session
 from gateway.errors import PermissionDenied
 
 COOKIE = "driftgate_console"
+FORM_HEADER = "x-driftgate-form"
 MAY_LOOK, MAY_CHANGE = frozenset({"admin", "view"}), "admin"
 _OWN = frozenset({"same-origin", "none"})
 
@@ -45,11 +46,7 @@ def viewer_of(request: Request) -> Viewer:
     Raises:
         NotLoggedIn: Nobody does, or the key was revoked or may not look any more.
     """
-    sealer: Sealer = request.app.state.sealer
-    session = sealer.read_session(request.cookies.get(COOKIE, ""))
-    if session is None:
-        raise NotLoggedIn
-    return viewer(request.app.state.keys, sealer, session)
+    return viewer(request.app.state.keys, request.app.state.sealer, _session(request))
 
 
 def viewer(keys: KeyRing, sealer: Sealer, session: Session) -> Viewer:
@@ -68,16 +65,10 @@ def changing(request: Request, token: Annotated[str, Form(alias="csrf")] = "") -
         NotLoggedIn: There is no session.
         PermissionDenied: The form is not of this session, or the key may only look.
     """
+    known = viewer_of(request)
     sealer: Sealer = request.app.state.sealer
-    session = sealer.read_session(request.cookies.get(COOKIE, ""))
-    if session is None:
-        raise NotLoggedIn
-    known = viewer(request.app.state.keys, sealer, session)
-    if not sealer.is_form_token(session, token):
-        raise PermissionDenied(
-            "This form was made for another session. Go back, load the page again and repeat it.",
-            code="form_of_another_session",
-        )
+    if not sealer.is_form_token(_session(request), token):
+        raise _of_another_session()
     if not known.may_change:
         raise PermissionDenied(
             "Your key may look and not change: this needs the scope `admin`.",
@@ -86,8 +77,39 @@ def changing(request: Request, token: Annotated[str, Form(alias="csrf")] = "") -
     return known
 
 
+def asking(request: Request) -> Viewer:
+    """Return who asks by the page's own script, which sends the form's token as a header.
+
+    Raises:
+        NotLoggedIn: There is no session.
+        PermissionDenied: The token is not of this session.
+    """
+    known = viewer_of(request)
+    session = _session(request)
+    sealer: Sealer = request.app.state.sealer
+    if not sealer.is_form_token(session, request.headers.get(FORM_HEADER, "")):
+        raise _of_another_session()
+    return known
+
+
 Looking = Annotated[Viewer, Depends(viewer_of)]
 Changing = Annotated[Viewer, Depends(changing)]
+Asking = Annotated[Viewer, Depends(asking)]
+
+
+def _session(request: Request) -> Session:
+    sealer: Sealer = request.app.state.sealer
+    session = sealer.read_session(request.cookies.get(COOKIE, ""))
+    if session is None:
+        raise NotLoggedIn
+    return session
+
+
+def _of_another_session() -> PermissionDenied:
+    return PermissionDenied(
+        "This form was made for another session. Go back, load the page again and repeat it.",
+        code="form_of_another_session",
+    )
 
 
 def comes_from_elsewhere(request: Request) -> bool:

@@ -8,7 +8,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from gateway.console import documents, drift, jobs, login, overview, releases, rollouts, traffic
+from gateway.console import (
+    compare,
+    data,
+    documents,
+    drift,
+    jobs,
+    keys,
+    login,
+    overview,
+    playground,
+    releases,
+    rollouts,
+    traffic,
+)
 from gateway.console.access import NotLoggedIn, comes_from_elsewhere, viewer_of
 from gateway.console.pages import STATIC
 from gateway.console.parts import Parts
@@ -16,7 +29,20 @@ from gateway.errors import GatewayError
 from gateway.store.database import StoreError
 
 _log = logging.getLogger(__name__)
-_PAGES = (login, overview, releases, rollouts, drift, traffic, jobs, documents)
+_PAGES = (
+    login,
+    overview,
+    releases,
+    rollouts,
+    drift,
+    traffic,
+    data,
+    compare,
+    jobs,
+    keys,
+    playground,
+    documents,
+)
 # No inline script or style, nothing from elsewhere, in nobody's frame.
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "

@@ -74,6 +74,13 @@ def meter(evidence: float, threshold: float, label: str) -> Markup:
     )
 
 
+def meter_of(used: float, most: float, label: str) -> Markup:
+    """Return how much of a budget is used."""
+    share = min(used / most, 1.0) if most else 0.0
+    css = "high" if share >= 1 else "some" if share >= 0.8 else "low"
+    return shares([(share, css), (1 - share, "none")], f"{label}: {share:.0%} used")
+
+
 def shares(parts: Sequence[tuple[float, str]], label: str) -> Markup:
     """Return one bar that is divided: each part's share and its class."""
     drawn, x = [], 0.0

@@ -33,9 +33,13 @@ NAV = (
     Entry("/", "Overview", "Serve"),
     Entry("/releases", "Releases", "Serve"),
     Entry("/rollouts", "Rollouts", "Serve"),
+    Entry("/playground", "Playground", "Serve"),
     Entry("/drift", "Drift", "Watch"),
     Entry("/traffic", "Traffic", "Watch"),
+    Entry("/data", "Data", "Improve"),
+    Entry("/compare", "Compare", "Improve"),
     Entry("/jobs", "Jobs", "Improve"),
+    Entry("/keys", "Keys and budgets", "Manage"),
 )
 
 

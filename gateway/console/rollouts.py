@@ -83,7 +83,7 @@ def router(parts: Parts) -> APIRouter:
         viewer: Changing,
         alias: Annotated[str, Form()],
         candidate: Annotated[str, Form()],
-        approval: Annotated[str, Form(pattern="^(auto|human)$")] = "human",
+        approval: Annotated[str, Form(pattern="^(auto|human|comparison)$")] = "human",
     ) -> Response:
         try:
             made = steering.start(alias, candidate, {"approval": approval}, by=viewer.name)

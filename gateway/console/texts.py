@@ -19,7 +19,7 @@ def turns_of(record: TrafficRecord) -> list[Turn]:
     if isinstance(messages, str):
         return [Turn("prompt", messages)]
     return [
-        Turn(str(turn.get("role", "?")), _text(turn.get("content")))
+        Turn(str(turn.get("role", "?")), text_of(turn.get("content")))
         for turn in messages or ()
         if isinstance(turn, dict)
     ]
@@ -40,7 +40,7 @@ def _said(answer: dict[str, Any]) -> Iterator[str]:
     for choice in _dicts(answer.get("choices")):
         message = choice.get("message")
         if isinstance(message, dict):
-            yield _text(message.get("content"))
+            yield text_of(message.get("content"))
             for call in _dicts(message.get("tool_calls")):
                 function = call.get("function") or {}
                 yield f"{function.get('name')}({function.get('arguments')})"
@@ -48,10 +48,11 @@ def _said(answer: dict[str, Any]) -> Iterator[str]:
             yield choice["text"]
     for item in _dicts(answer.get("output")):  # of `/v1/responses`
         for part in _dicts(item.get("content")):
-            yield _text(part.get("text"))
+            yield text_of(part.get("text"))
 
 
-def _text(content: Any) -> str:
+def text_of(content: Any) -> str:
+    """Return the text of a turn's content, whether it is one or has parts."""
     if isinstance(content, str):
         return content
     parts = (part.get("text") or f"[{part.get('type')}]" for part in _dicts(content))

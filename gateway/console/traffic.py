@@ -123,7 +123,7 @@ def router(parts: Parts) -> APIRouter:
         if not score and not words:
             raise InvalidRequest("Say whether it was good, or what it should have been.")
         feedback = Feedback(
-            _feedback_id(viewer.key, id, made, score, words),
+            feedback_id(viewer.key, id, made, score, words),
             id,
             viewer.key,
             time.time(),
@@ -165,7 +165,7 @@ def steps(record: TrafficRecord) -> list[Step]:
     return found
 
 
-def _feedback_id(*parts: str) -> str:
+def feedback_id(*parts: str) -> str:
     """Return an id that is the same when a form is sent twice."""
     return f"fb_{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:24]}"
 
