@@ -8,7 +8,7 @@ whether their votes count.
 """
 
 import random
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass
 
 from gateway.comparing.consensus import least_golds
@@ -57,21 +57,32 @@ def order(comparison: Comparison, invite: Invite, golds: Mapping[int, bool]) -> 
 
 
 def open_places(
-    places: list[Place], golds: Mapping[int, bool], voted: Container[int], full: Container[int]
+    places: list[Place],
+    golds: Mapping[int, bool],
+    voted: Collection[int],
+    given: Mapping[int, int],
+    full: Container[int],
 ) -> list[int]:
-    """Return where in a rater's order there is something to do.
+    """Return where in a rater's order there is something to do, what comes next first.
+
+    Items that others have begun come before those that nobody has seen, or each rater would begin
+    many and all together decide few. Gold items come when it is their turn.
 
     Args:
         places: The order.
         golds: Of every item, whether it is gold.
         voted: Items that the rater has voted on.
+        given: How many votes an item has.
         full: Items that have votes enough.
     """
-    return [
-        index
-        for index, place in enumerate(places)
-        if place.item not in voted and (golds[place.item] or place.item not in full)
+    left = [index for index, place in enumerate(places) if place.item not in voted]
+    known = [index for index in left if golds[places[index].item]]
+    rest = [
+        index for index in left if not golds[places[index].item] and places[index].item not in full
     ]
+    rest.sort(key=lambda index: (-given.get(places[index].item, 0), index))
+    due = [index for index in known if index <= len(voted)]
+    return [*due, *rest, *known[len(due) :]]
 
 
 def _sides(comparison: Comparison, golds: Mapping[int, bool]) -> dict[int, int]:

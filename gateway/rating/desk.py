@@ -79,7 +79,8 @@ class Desk:
         last = max(mine.values(), key=lambda vote: vote.at, default=None)
         last_place = None if last is None else at[last.item]
         found = consensus(votes, golds, comparison.raters, comparison.gold_accuracy)
-        left = open_places(places, golds, mine, {item.item for item in found.decided})
+        given = {item: len(said) for item, said in found.by_item.items()}
+        left = open_places(places, golds, mine, given, {item.item for item in found.decided})
         if wanted is not None and 0 <= wanted < len(places) and places[wanted].item not in mine:
             left = [wanted, *(index for index in left if index != wanted)]
         if not left:

@@ -42,7 +42,20 @@ def test_gold_items_come_early_and_are_not_the_first() -> None:
 def test_what_has_votes_enough_is_not_asked_but_gold_items_are() -> None:
     places = order(comparison(), invite("a"), _GOLDS)
     full = {number for number in _GOLDS if number < 30}
-    left = open_places(places, _GOLDS, {59}, full)
+    left = open_places(places, _GOLDS, {59}, {}, full)
     items = {places[index].item for index in left}
     assert items == set(range(30, 59)) | {9, 19, 29}
-    assert left == sorted(left)
+    assert len(left) == len(items)
+
+
+def test_what_others_have_begun_comes_first_and_gold_items_in_their_turn() -> None:
+    places = order(comparison(), invite("a"), _GOLDS)
+    given = {3: 2, 11: 1, 12: 1}
+    voted: list[int] = []
+    while left := open_places(places, _GOLDS, voted, given, ()):
+        voted.append(places[left[0]].item)
+    assert sorted(voted) == sorted(_GOLDS)
+    first, *others = [item for item in voted if not _GOLDS[item]][:3]
+    assert (first, set(others)) == (3, {11, 12})
+    turns = [n for n, place in enumerate(places) if _GOLDS[place.item]]
+    assert [n for n, item in enumerate(voted) if _GOLDS[item]] == turns

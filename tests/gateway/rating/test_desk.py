@@ -62,6 +62,18 @@ def test_what_three_have_decided_is_not_shown_to_a_fourth(database: Database) ->
     assert Desk(database).look(comparison, _rater(database, comparison, "d")) == Done(0, None)
 
 
+def test_raters_who_stop_half_way_have_decided_as_much_as_they_can(database: Database) -> None:
+    comparison = _made(database, 40, stops_early=False)
+    desk = Desk(database)
+    for name in "abc":
+        invite = _rater(database, comparison, name)
+        for _ in range(20):
+            sheet = desk.look(comparison, invite)
+            assert isinstance(sheet, Sheet)
+            desk.say(comparison, invite, sheet.place, "tie", {}, "")
+    assert desk.reckon(comparison.id)["decided"] == 20
+
+
 def test_it_closes_itself_only_where_it_may(database: Database) -> None:
     for stops_early in (True, False):
         comparison = _made(database, 16, stops_early=stops_early)
