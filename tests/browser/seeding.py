@@ -21,6 +21,7 @@ from gateway.store.monitoring import Monitoring, MonitorState, StoredWindow
 from gateway.store.releases import Release, Releases, Target
 from gateway.store.retraining import Retraining
 from gateway.store.rollouts import Rollout, Rollouts
+from tests.browser.seeding_comparisons import seed_comparisons
 from tests.browser.seeding_jobs import DONE, seed_data, seed_jobs
 from tests.browser.seeding_traffic import BASE, NEW, OLD, Day, seed_traffic
 
@@ -53,6 +54,7 @@ def seed(database: Database, home: Path, requests: int = 900) -> Seeded:
     _monitor(database, home, now)
     seed_jobs(database, home, now, request)
     seed_data(home, request)
+    seed_comparisons(database, now)
     return Seeded(admin, looker, other, day, request)
 
 
