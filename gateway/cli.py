@@ -10,6 +10,10 @@ import typer
 from pydantic import ValidationError
 
 _GROUP = "driftgate.commands"
+# The only place that says so beside the README, which a test holds against this.
+EXIT_STATUS = (
+    "Exit status: 0 done, 1 it stopped on an error or a check failed, 2 wrong input or no store."
+)
 
 
 def build() -> typer.Typer:
@@ -17,6 +21,8 @@ def build() -> typer.Typer:
     root = typer.Typer(
         name="driftgate",
         help="An OpenAI-compatible gateway for fine-tuned models that notices when they go stale.",
+        epilog="Begin with `driftgate serve`; `driftgate status` shows what runs, "
+        f"`driftgate doctor` what is wrong. {EXIT_STATUS}",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )

@@ -15,7 +15,12 @@ def prompts(data: str) -> tuple[str, ...]:
     """
     file = Path(data) / "banking77" / "test.csv"
     if not file.is_file():
-        lines = _SAMPLE.read_text(encoding="utf-8").splitlines()
-        return tuple(line for line in lines if line and not line.startswith("#"))
+        return sample()
     with file.open(encoding="utf-8", newline="") as opened:
         return tuple(dict.fromkeys(row["text"].strip() for row in csv.DictReader(opened)))
+
+
+def sample() -> tuple[str, ...]:
+    """Return the questions of `prompts.txt`; `handbook.md` answers most of them."""
+    lines = _SAMPLE.read_text(encoding="utf-8").splitlines()
+    return tuple(line for line in lines if line and not line.startswith("#"))

@@ -17,7 +17,7 @@ def _group() -> None:
     """The retrieval service."""
 
 
-@app.command()
+@app.command(epilog="Example: driftgate retrieval serve --model hash --socket retrieval.sock")
 def serve(
     model: Annotated[str, typer.Option(help="Folder of the embedder, or `hash` for the stub.")],
     socket: Annotated[Path, typer.Option(help="Unix socket to serve on.")],

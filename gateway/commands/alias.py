@@ -26,7 +26,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Alias = Annotated[str, typer.Argument(help="The alias.")]
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate alias list --json")
 def list_aliases(as_json: _Json = False) -> None:
     """Show every alias: its releases, their shares, its health, and what is on its way to it."""
     with opened() as database:
@@ -38,7 +38,7 @@ def list_aliases(as_json: _Json = False) -> None:
     print_table(("alias", "releases", "health", "rollout"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate alias show production --moves 5")
 def show(
     alias: _Alias,
     moves: Annotated[int, typer.Option(min=0, help="Most moves that are shown.")] = 20,
@@ -59,7 +59,9 @@ def show(
     print_table(("when (UTC)", "from", "to", "by", "why"), [_move(move) for move in last])
 
 
-@app.command()
+@app.command(
+    epilog='Example: driftgate alias point production rel-a=0.9 rel-b=0.1 --reason "a careful try"'
+)
 def point(
     alias: _Alias,
     targets: Annotated[
@@ -71,6 +73,7 @@ def point(
         typer.Option(help="A release that only gets copies, and their share: `id=0.2`."),
     ] = None,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",
+    as_json: _Json = False,
 ) -> None:
     """Point an alias at releases; every worker follows with its next look at the store."""
     try:
@@ -89,10 +92,14 @@ def point(
         end(f"{error}.")
     except MovedMeanwhile:
         end(f"`{alias}` was moved by somebody else just now; look at it and try again.")
-    typer.echo(f"{alias}: {_targets([asdict(target) for target in wanted])}")
+    shown = [asdict(target) for target in wanted]
+    if as_json:
+        typer.echo(json.dumps({"alias": alias, "targets": shown}, indent=2))
+        return
+    typer.echo(f"{alias}: {_targets(shown)}")
 
 
-@app.command()
+@app.command(epilog='Example: driftgate alias rollback production --reason "wrong prices"')
 def rollback(
     alias: _Alias,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "by hand",

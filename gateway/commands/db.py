@@ -15,7 +15,7 @@ def _group() -> None:
     """The store's schema."""
 
 
-@app.command()
+@app.command(epilog="Example: driftgate db migrate")
 def migrate() -> None:
     """Bring the store's schema up to date; safe to repeat."""
     try:

@@ -23,7 +23,7 @@ from gateway.store.engines import Engines
 app = typer.Typer(help="The processes that run releases.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate engines run")
 def run() -> None:
     """Keep an engine for each release that an alias points at, until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -38,7 +38,7 @@ def run() -> None:
         raise typer.Exit(1) from None
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate engines list --json")
 def list_engines(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -13,7 +13,7 @@ from gateway.store.ledger import open_ledger
 app = typer.Typer()
 
 
-@app.command("gateway")
+@app.command("gateway", epilog="Example: DRIFTGATE_WORKERS=2 driftgate gateway")
 def gateway() -> None:
     """Run the gateway's workers on the address that the settings name."""
     settings = Settings()

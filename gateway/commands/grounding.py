@@ -27,7 +27,10 @@ _Key = Annotated[str | None, typer.Option(help="The key, by its 8 characters aft
 _Alias = Annotated[str | None, typer.Option(help="The alias.")]
 
 
-@policy.command("set")
+@policy.command(
+    "set",
+    epilog="Example: driftgate grounding policy set --alias production --mode auto --store vs_1a2b",
+)
 def set_policy(
     key: _Key = None,
     alias: _Alias = None,
@@ -75,7 +78,7 @@ def set_policy(
     typer.echo(f"The {kind} {name}: {json.dumps(fields)}.")
 
 
-@policy.command("clear")
+@policy.command("clear", epilog="Example: driftgate grounding policy clear --alias production")
 def clear_policy(key: _Key = None, alias: _Alias = None) -> None:
     """Take away the policy of a key or an alias."""
     kind, name = _whose(key, alias)
@@ -85,7 +88,7 @@ def clear_policy(key: _Key = None, alias: _Alias = None) -> None:
     typer.echo(f"The {kind} {name} has no policy any more.")
 
 
-@policy.command("list")
+@policy.command("list", epilog="Example: driftgate grounding policy list --json")
 def list_policies(as_json: _Json = False) -> None:
     """Show all policies."""
     with opened() as database:
@@ -97,7 +100,7 @@ def list_policies(as_json: _Json = False) -> None:
     print_table(("of", "name", "policy"), rows)
 
 
-@app.command()
+@app.command(epilog='Example: driftgate grounding health production WARN --reason "a new product"')
 def health(
     alias: Annotated[str | None, typer.Argument(help="The alias.")] = None,
     state: Annotated[str | None, typer.Argument(help=f"One of {', '.join(STATES)}.")] = None,
@@ -120,7 +123,7 @@ def health(
     print_table(("alias", "state", "evidence"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate grounding topics --json")
 def topics(as_json: _Json = False) -> None:
     """Show by topic what retrieval brings, as measured by the hold-out and feedback."""
     with opened() as database:
@@ -144,7 +147,7 @@ def topics(as_json: _Json = False) -> None:
     print_table(("topic", "grounded", "plain", "difference", "harm", "help", "off"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate grounding calibrate production --data train.jsonl")
 def calibrate(
     release: Annotated[str, typer.Argument(help="The release, or an alias with one.")],
     data: Annotated[Path, typer.Option(help="The rows that it was trained on (JSON Lines).")],

@@ -45,7 +45,7 @@ _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-@app.command()
+@app.command(epilog="Example: driftgate index add handbook/ --store handbook")
 def add(
     paths: Annotated[list[Path], typer.Argument(help="Files, and folders of them.")],
     store: _Store,
@@ -75,7 +75,7 @@ def add(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate index remove old.pdf --store handbook")
 def remove(
     store: _Store,
     what: Annotated[
@@ -124,7 +124,7 @@ def remove(
         _end(f"It has no {', '.join(done['missing'])}.", 1)
 
 
-@app.command()
+@app.command(epilog='Example: driftgate index search "When does the office open?" --store handbook')
 def search(
     query: Annotated[str, typer.Argument(help="What to look for.")],
     store: Annotated[list[str], typer.Option(help="A vector store by name or id; repeatable.")],
@@ -167,7 +167,7 @@ def search(
     show_found(found)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate index stats --json")
 def stats(
     store: Annotated[str | None, typer.Option(help="Only this one, by name or id.")] = None,
     key: _Key = None,
@@ -198,7 +198,7 @@ def stats(
     show_stores(rows)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate index compact --store handbook")
 def compact(
     store: Annotated[str | None, typer.Option(help="Only this one, by name or id.")] = None,
     key: _Key = None,

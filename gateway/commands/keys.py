@@ -51,7 +51,7 @@ _Prefix = Annotated[str, typer.Argument(help="The 8 characters after `dg-`.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@app.command()
+@app.command(epilog="Example: driftgate keys create --name shop --requests-per-minute 600")
 def create(
     name: Annotated[str, typer.Option(help="What the key is for, for people.")],
     scope: Annotated[
@@ -86,7 +86,7 @@ def create(
     typer.echo(text)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate keys list --json")
 def list_keys(as_json: _Json = False) -> None:
     """Show every key ever made, without its secret."""
     with _keys() as keys:
@@ -110,7 +110,7 @@ def list_keys(as_json: _Json = False) -> None:
     Console().print(table)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate keys limit a1b2c3d4 --tokens-per-day 200000")
 def limit(
     prefix: _Prefix,
     requests_per_minute: _Requests = None,
@@ -141,7 +141,7 @@ def limit(
     typer.echo(f"Limits of {key.prefix}: {', '.join(_limits(key.limits)) or 'none'}.")
 
 
-@app.command()
+@app.command(epilog="Example: driftgate keys revoke a1b2c3d4")
 def revoke(
     prefix: _Prefix,
     as_json: _Json = False,

@@ -20,7 +20,9 @@ app = typer.Typer(help="Models and the releases that are made of them.", no_args
 _PRODUCTION = "production"
 
 
-@app.command("pull")
+@app.command(
+    "pull", epilog="Example: driftgate models pull smollm2-135m-instruct --alias production"
+)
 def pull_model(
     name: Annotated[str, typer.Argument(help="A catalogue name, or organisation/model.")],
     alias: Annotated[
@@ -43,7 +45,7 @@ def pull_model(
     console.print(f"{name} is in {pulled.path}\nrelease: {release.id}", soft_wrap=True)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate models list --json")
 def list_models(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

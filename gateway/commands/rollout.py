@@ -23,7 +23,7 @@ _Id = Annotated[str, typer.Argument(metavar="ROLLOUT", help="Its id, or the alia
 _LONGEST_VALUE = 400
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout start production new-release --set approval=human")
 def start(
     alias: Annotated[str, typer.Argument(help="Where the release is to be served.")],
     candidate: Annotated[str, typer.Argument(help="The release.")],
@@ -44,7 +44,7 @@ def start(
     typer.echo(json.dumps(asdict(made), indent=2) if as_json else made.id)
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate rollout list --alias production")
 def list_rollouts(
     alias: Annotated[str | None, typer.Option(help="Only those of this alias.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most of them.")] = 20,
@@ -63,7 +63,7 @@ def list_rollouts(
     print_table(("id", "alias", "candidate", "state", "began (UTC)"), rows)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout show rlt-1a2b --json")
 def show(id: _Id, as_json: _Json = False) -> None:
     """Show a rollout: where it is, and the evidence of each stage."""
     with opened() as database:
@@ -91,25 +91,25 @@ def show(id: _Id, as_json: _Json = False) -> None:
     )
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout pause rlt-1a2b")
 def pause(id: _Id, as_json: _Json = False) -> None:
     """Let it stand where it is: its share of the traffic stays."""
     _steer(id, "pause", as_json)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout resume rlt-1a2b")
 def resume(id: _Id, as_json: _Json = False) -> None:
     """Let a paused rollout go on."""
     _steer(id, "resume", as_json)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout approve rlt-1a2b")
 def approve(id: _Id, as_json: _Json = False) -> None:
     """Approve the promotion, before it is asked for or when it is."""
     _steer(id, "approve", as_json)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate rollout abort rlt-1a2b")
 def abort(id: _Id, as_json: _Json = False) -> None:
     """End it before the promotion, and serve the old release alone."""
     _steer(id, "abort", as_json)

@@ -59,7 +59,7 @@ class Steps:
         self._status.update(text)
 
 
-@app.command("serve")
+@app.command("serve", epilog="Example: driftgate serve --engine echo")
 def serve(
     engine: Annotated[
         Literal["vllm", "echo"] | None,

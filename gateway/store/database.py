@@ -82,6 +82,19 @@ class Database:
         except (SQLAlchemyError, CommandError, OSError) as error:
             raise StoreError(f"{_safe(str(self._url))}: {_reason(error)}") from error
 
+    def revision(self) -> tuple[str | None, str | None]:
+        """Return the revision of the schema, and the newest that there is.
+
+        Raises:
+            StoreError: The store cannot be reached.
+        """
+        from alembic.migration import MigrationContext
+        from alembic.script import ScriptDirectory
+
+        with self.begin() as connection:
+            present = MigrationContext.configure(connection).get_current_revision()
+        return present, ScriptDirectory(str(_MIGRATIONS)).get_current_head()
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()

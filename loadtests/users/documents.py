@@ -14,6 +14,7 @@ from gevent.lock import Semaphore
 from locust import events, task
 from locust.env import Environment
 
+from loadtests.prompts import sample
 from loadtests.users.asking import AskingUser
 
 _HANDBOOK = Path(__file__).parents[1] / "handbook.md"
@@ -76,6 +77,7 @@ class DocumentsUser(AskingUser):
     def on_start(self) -> None:
         """Wait until the handbook can be searched."""
         super().on_start()
+        self.prompts = sample()  # the handbook knows of these
         with DocumentsUser.one_at_a_time:
             if DocumentsUser.handbook is None:
                 headers = {"authorization": f"Bearer {self.key()}"}

@@ -18,7 +18,7 @@ def bench() -> None:
     """Keep `drift` a sub-command while it is the only one."""
 
 
-@app.command()
+@app.command(epilog="Example: driftgate bench drift --quick")
 def drift(
     data: Annotated[
         Path, typer.Option(help="Folder of BANKING77's train.csv and test.csv.")

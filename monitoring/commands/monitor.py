@@ -31,7 +31,7 @@ _Release = Annotated[
 ]
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor run")
 def run() -> None:
     """Watch until SIGTERM or Ctrl-C, and serve metrics, reports and Alertmanager's webhook.
 
@@ -49,7 +49,7 @@ def run() -> None:
     _work(work)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor once --json")
 def once(as_json: _Json = False) -> None:
     """Judge every full window that waits, then end; 1 where an alias could not be looked at.
 
@@ -77,7 +77,7 @@ def once(as_json: _Json = False) -> None:
     _work(work)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor status --json")
 def status(as_json: _Json = False) -> None:
     """Show health and evidence of each release behind an alias.
 
@@ -99,7 +99,7 @@ def status(as_json: _Json = False) -> None:
             _show(database)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor report production")
 def report(alias: _Alias, release: _Release = None) -> None:
     """Write a report on the last windows of an alias, and print where it is.
 
@@ -115,7 +115,7 @@ def report(alias: _Alias, release: _Release = None) -> None:
     _work(work)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor replay production")
 def replay(alias: _Alias, release: _Release = None) -> None:
     """Compute all evidence about a release again from its stored windows; 1 where it differs.
 
@@ -140,7 +140,7 @@ def replay(alias: _Alias, release: _Release = None) -> None:
         typer.echo(f"{count} windows of {release}: the evidence is the same again.")
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor dependence production --json")
 def dependence(
     alias: _Alias,
     before: Annotated[
@@ -168,7 +168,7 @@ def dependence(
         typer.echo(json.dumps(ledger, indent=2)) if as_json else show(ledger)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate monitor reference production usual.jsonl")
 def reference(
     alias: _Alias,
     file: Annotated[Path, typer.Argument(help="Training or evaluation rows, as JSON lines.")],
@@ -190,7 +190,7 @@ def reference(
     _work(work)
 
 
-@app.command()
+@app.command(epilog='Example: driftgate monitor clear production --reason "a test, not customers"')
 def clear(
     alias: _Alias,
     reason: Annotated[str, typer.Option(help="Why, for the record.")],

@@ -24,7 +24,7 @@ _WIDE = 132
 _NAMES = {"fine_tune": "fine-tuning", "retrieve": "retrieval"}
 
 
-@app.command("advise")
+@app.command("advise", epilog="Example: driftgate advise --answers answers.yaml")
 def advise(
     answers: Annotated[
         Path | None, typer.Option(help="A YAML file of `question: answer` lines.")

@@ -17,7 +17,7 @@ app = typer.Typer()
 _GIB = 2**30
 
 
-@app.command("catalog")
+@app.command("catalog", epilog="Example: driftgate catalog smollm2-135m")
 def catalog(
     model: Annotated[
         str,

@@ -41,7 +41,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _Id = Annotated[str, typer.Argument(metavar="COMPARISON", help="Its id.")]
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare create production --shadow --raters 3")
 def create(
     alias: Annotated[str, typer.Argument(help="The alias that is to get the candidate.")],
     candidate: Annotated[
@@ -116,7 +116,7 @@ def create(
     )
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate compare list --json")
 def list_comparisons(
     alias: Annotated[str | None, typer.Option(help="Only those of this alias.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="Most of them.")] = 20,
@@ -140,7 +140,7 @@ def list_comparisons(
     Console().print(shown)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare show cmp-1a2b")
 def show(id: _Id, as_json: _AsJson = False) -> None:
     """Show what a comparison has shown, and how far its raters are."""
     with opened(Places()) as database:
@@ -178,7 +178,7 @@ def show(id: _Id, as_json: _AsJson = False) -> None:
     console.print(people_table)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare invite cmp-1a2b Ada Grace --days 3")
 def invite(
     id: _Id,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Who is to rate.")],
@@ -213,7 +213,7 @@ def invite(
         typer.echo(f"{each_made['name']}\t{each_made['url']}")
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare revoke inv-1a2b")
 def revoke(invite_id: Annotated[str, typer.Argument(metavar="INVITE", help="Its id.")]) -> None:
     """Withdraw an invite; what was said stays."""
     with opened(Places()) as database:
@@ -223,7 +223,7 @@ def revoke(invite_id: Annotated[str, typer.Argument(metavar="INVITE", help="Its 
     typer.echo(f"{invite_id} opens nothing any more.")
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare close cmp-1a2b --reason enough")
 def close(
     id: _Id, reason: Annotated[str, typer.Option(help="Why.")] = "", as_json: _AsJson = False
 ) -> None:
@@ -235,7 +235,7 @@ def close(
     typer.echo(json.dumps(_shown(found), indent=2) if as_json else f"{id} takes no more votes.")
 
 
-@app.command()
+@app.command(epilog="Example: driftgate compare export cmp-1a2b --format csv --out votes.csv")
 def export(
     id: _Id,
     format: Annotated[str, typer.Option(help="jsonl or csv.")] = "jsonl",

@@ -27,7 +27,9 @@ _Seed = Annotated[int, typer.Option(help="The same seed gives the same split.")]
 _MODEL = "Folder of the model to train, for its tokenizer and chat template."
 
 
-@app.command()
+@app.command(
+    epilog="Example: driftgate data check train.jsonl --eval test.jsonl --report data.html"
+)
 def check(
     file: _File,
     eval_file: _Eval = None,
@@ -72,7 +74,7 @@ def check(
     raise typer.Exit(1 if checked.count("error") else 0)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate data convert rows.parquet --out train.jsonl")
 def convert(
     file: _File,
     out: Annotated[Path, typer.Option(help="The JSON Lines file to write.")],
@@ -103,7 +105,7 @@ def convert(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate data split train.jsonl --out data --valid 0.1 --test 0.1")
 def split(
     file: _File,
     out: Annotated[Path, typer.Option(help="Folder for the parts and their manifest.")],
@@ -132,7 +134,7 @@ def split(
     Console().print(table)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate data curate --out curated.jsonl --least-score 0.9")
 def curate(
     out: Annotated[Path, typer.Option(help="Folder for the rows, the quarantine, the manifest.")],
     home: Annotated[
@@ -174,7 +176,7 @@ def curate(
     _print_made(out, made.filters, {r.name: r.rows for r in made.files}, as_json)
 
 
-@app.command()
+@app.command(epilog="Example: driftgate data prepare train.jsonl --out data --model model")
 def prepare(
     file: _File,
     out: Annotated[Path, typer.Option(help="Folder of the data set.")],

@@ -18,7 +18,10 @@ app = typer.Typer(help="Evaluate models.", no_args_is_help=True)
 _SPEC = "`http://host:port/v1#model`, a model folder, or `folder+adapter folder`"
 
 
-@app.command("evaluate")
+@app.command(
+    "evaluate",
+    epilog="Example: driftgate evaluate --data test.jsonl --baseline base --candidate merged",
+)
 def evaluate_models(
     data: Annotated[Path, typer.Option(help="Test rows (JSON Lines, as for training).")],
     candidate: Annotated[str | None, typer.Option(metavar="SPEC", help=f"{_SPEC}.")] = None,

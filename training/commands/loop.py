@@ -31,7 +31,7 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _SHOWN = 5
 
 
-@app.command("set")
+@app.command("set", epilog="Example: driftgate loop set production approval=human least_rows=50")
 def set_loop(
     alias: _Alias,
     values: Annotated[
@@ -68,7 +68,7 @@ def set_loop(
         typer.echo(f"`{alias}` is retrained by: {', '.join(settings.sources)}, and people.")
 
 
-@app.command("unset")
+@app.command("unset", epilog="Example: driftgate loop unset production")
 def unset_loop(alias: _Alias) -> None:
     """Forget the settings of an alias: only people have it retrained from then on."""
     with opened(Places()) as database:
@@ -77,7 +77,7 @@ def unset_loop(alias: _Alias) -> None:
     typer.echo(f"`{alias}` is retrained only by people.")
 
 
-@app.command("show")
+@app.command("show", epilog="Example: driftgate loop show production")
 def show_loop(
     alias: Annotated[str | None, typer.Argument(help="The alias; all that have a loop.")] = None,
     as_json: _AsJson = False,

@@ -16,7 +16,7 @@ from training.run_folder import RunError
 app = typer.Typer()
 
 
-@app.command("merge")
+@app.command("merge", epilog="Example: driftgate merge runs/a --out merged")
 def merge(
     run: Annotated[Path, typer.Argument(help="Folder of a complete run.")],
     out: Annotated[Path, typer.Option(help="Folder of the merged model.")],

@@ -25,7 +25,7 @@ app = typer.Typer()
 _GIB = 2**30
 
 
-@app.command("plan")
+@app.command("plan", epilog="Example: driftgate plan llama-3.1-8b --gpu a10g --rows 1000")
 def plan(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="A catalogue name, a folder or a hub's id.")

@@ -46,7 +46,7 @@ class _Places(BaseSettings):
     signing_key: Path | None = None
 
 
-@app.command("list")
+@app.command("list", epilog="Example: driftgate releases list --json")
 def list_releases(as_json: _AsJson = False) -> None:
     """Show the releases, what they were trained from, and whether they are certified."""
     places = _Places()
@@ -70,7 +70,7 @@ def list_releases(as_json: _AsJson = False) -> None:
     Console().print(table)
 
 
-@app.command("show")
+@app.command("show", epilog="Example: driftgate releases show smollm2-135m-instruct-d86739c6")
 def show(release_id: _Id) -> None:
     """Print a release's certificate as JSON: the whole statement and its signature."""
     with _store(_Places()) as database:
@@ -82,7 +82,10 @@ def show(release_id: _Id) -> None:
     typer.echo(json.dumps(asdict(certificate), indent=2, ensure_ascii=False))
 
 
-@app.command("verify")
+@app.command(
+    "verify",
+    epilog="Example: driftgate releases verify smollm2-135m-instruct-d86739c6 --json",
+)
 def verify_release(release_id: _Id, key: _Key = None, as_json: _AsJson = False) -> None:
     """Check a release against its certificate: signature, record, every file, parents.
 
@@ -103,7 +106,7 @@ def verify_release(release_id: _Id, key: _Key = None, as_json: _AsJson = False) 
     raise typer.Exit(0 if holds else 1)
 
 
-@app.command("certify")
+@app.command("certify", epilog="Example: driftgate releases certify smollm2-135m-instruct-d86739c6")
 def certify_release(release_id: _Id) -> None:
     """Sign what the store knows of a release: for pulled models, and after a change of keys."""
     places = _Places()

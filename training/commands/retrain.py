@@ -20,7 +20,7 @@ app = typer.Typer()
 _POLL_S = 1.0
 
 
-@app.command("retrain")
+@app.command("retrain", epilog="Example: driftgate retrain production --dry-run")
 def retrain(
     alias: Annotated[str, typer.Argument(help="Whose release is to be replaced.")],
     reason: Annotated[str, typer.Option(help="Why, for people.")] = "A person asked for it.",

@@ -20,7 +20,10 @@ from training.run_report import facts
 app = typer.Typer()
 
 
-@app.command("train")
+@app.command(
+    "train",
+    epilog="Example: driftgate train --data train.jsonl --base model --out runs/a",
+)
 def train(
     data: Annotated[Path, typer.Option(help="Rows to train on (JSON Lines).")],
     base: Annotated[Path, typer.Option(help="Folder of the base model.")],

@@ -36,7 +36,7 @@ class _Places(BaseSettings):
     worker_gateway_url: str = ""
 
 
-@app.command("worker")
+@app.command("worker", epilog="Example: driftgate worker --lane rollouts")
 def worker(
     home: Annotated[
         Path | None, typer.Option(help="Folder of files and jobs; default: DRIFTGATE_HOME.")
