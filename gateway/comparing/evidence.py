@@ -21,7 +21,7 @@ inference" (2023), arXiv:2210.01948.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,7 +39,7 @@ _TEN = math.log(10)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """A mean and its limits, which hold at all times together."""
+    """A mean and its limits; each of them holds at all times together, with a chance 1 - alpha."""
 
     value: float
     low: float
@@ -65,6 +65,7 @@ class SignTest:
         self.shown: Shown | None = None
         self.at: int | None = None
         self.curve: list[tuple[float, float, float]] = []
+        self._low, self._high = -1.0, 1.0
 
     def observe(self, sign: int) -> None:
         """Take the sign of an item: -1, 0 or 1."""
@@ -78,6 +79,9 @@ class SignTest:
                 if capital >= threshold:
                     self.shown, self.at = name, self.count
                     break
+        # What was ruled out once stays so: the limits only close in.
+        self._low = _edge(self._counts, 1.0, self._low, self._alpha)
+        self._high = _edge(self._counts, -1.0, self._high, self._alpha)
 
     @property
     def count(self) -> int:
@@ -86,8 +90,8 @@ class SignTest:
 
     @property
     def limits(self) -> Limits:
-        """Return the mean of the signs and its limits, of level 1 - alpha."""
-        return limits(self._counts, self._alpha)
+        """Return the mean of the signs and its limits, the closest that there ever were."""
+        return Limits(_mean(self._counts), self._low, self._high)
 
     def missing(self) -> int | None:
         """Guess how many more items would show something, if they are like those so far.
@@ -120,25 +124,14 @@ def expected_items(mean: float, ties: float, margin: float, alpha: float) -> int
 
 
 def limits(counts: Counts, alpha: float) -> Limits:
-    """Return the mean of signs and limits of it that hold at all times together.
+    """Return the mean of signs and its limits.
 
     Args:
         counts: The signs.
-        alpha: Chance that they ever leave the mean out.
+        alpha: Chance that each of the limits ever leaves the mean out.
     """
-    total = sum(counts.values())
-    if not total:
-        return Limits(0.0, -1.0, 1.0)
-    value = sum(sign * n for sign, n in counts.items()) / total
-    threshold = math.log(2 / alpha)
-
-    def is_ruled_out(side: float, mean: float) -> bool:
-        # The other way round its loss is larger than 1: the stakes shrink with it.
-        return _mean_of_logs([_gain(counts, s, side, mean) for s in STAKES]) >= threshold
-
-    low = _edge(value, -1.0, lambda mean: is_ruled_out(1.0, mean))
-    high = _edge(value, 1.0, lambda mean: is_ruled_out(-1.0, mean))
-    return Limits(value, low, high)
+    low, high = _edge(counts, 1.0, -1.0, alpha), _edge(counts, -1.0, 1.0, alpha)
+    return Limits(_mean(counts), low, high)
 
 
 def _items(shares: Counts, margin: float, alpha: float) -> int | None:
@@ -185,10 +178,16 @@ def _mean_of_logs(logs: Sequence[float]) -> float:
     return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
 
 
-def _edge(inside: float, outside: float, is_ruled_out: Callable[[float], bool]) -> float:
-    """Return the value between two where a rule begins to hold; `outside` where it never does."""
-    if not is_ruled_out(outside):
+def _edge(counts: Counts, side: float, outside: float, alpha: float) -> float:
+    """Return a limit: from `outside`, the first mean that the bets do not rule out."""
+
+    def is_ruled_out(mean: float) -> bool:
+        return _mean_of_logs([_gain(counts, s, side, mean) for s in STAKES]) >= threshold
+
+    threshold = math.log(1 / alpha)
+    if not any(counts.values()) or not is_ruled_out(outside):
         return outside
+    inside = _mean(counts)
     while abs(outside - inside) > _LIMIT_ERROR:
         middle = (inside + outside) / 2
         if is_ruled_out(middle):
@@ -196,3 +195,8 @@ def _edge(inside: float, outside: float, is_ruled_out: Callable[[float], bool]) 
         else:
             inside = middle
     return outside
+
+
+def _mean(counts: Counts) -> float:
+    total = sum(counts.values())
+    return sum(sign * n for sign, n in counts.items()) / total if total else 0.0
