@@ -1,5 +1,7 @@
 import random
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -125,3 +127,13 @@ def test_a_better_candidate_takes_fewer_items() -> None:
     assert expected_items(-0.15, 0.4, 0.15, 0.05) is None
     with pytest.raises(ValueError):
         expected_items(0.5, 0.8, 0.15, 0.05)
+
+
+def test_the_table_of_the_guide_is_computed() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "comparison.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+) points(?: \(default\))? \| (.+) \|$", guide, re.MULTILINE)
+    assert [int(row[0]) for row in rows] == [10, 15, 20]
+    for margin, told in rows:
+        truths = ((0.4, 0.2), (0.2, 0.4), (0.0, 0.4), (0.0, 0.6))
+        found = [expected_items(*truth, int(margin) / 100, 0.05) for truth in truths]
+        assert [int(each) for each in told.split(" | ")] == found
