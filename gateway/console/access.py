@@ -58,17 +58,18 @@ def viewer(keys: KeyRing, sealer: Sealer, session: Session) -> Viewer:
     return Viewer(session.key, may_change, sealer.form_token(session))
 
 
-def changing(request: Request, token: Annotated[str, Form(alias="csrf")] = "") -> Viewer:
-    """Return who changes something by a form.
+def posting(request: Request, token: Annotated[str, Form(alias="csrf")] = "") -> Viewer:
+    """Return who sends a form.
 
     Raises:
         NotLoggedIn: There is no session.
-        PermissionDenied: The form is not of this session, or the key may only look.
+        PermissionDenied: The form is not of this session.
     """
-    known = viewer_of(request)
-    sealer: Sealer = request.app.state.sealer
-    if not sealer.is_form_token(_session(request), token):
-        raise _of_another_session()
+    return _own(request, token)
+
+
+def changing(known: Annotated[Viewer, Depends(posting)]) -> Viewer:
+    """Return who changes something by a form; PermissionDenied where the key may only look."""
     if not known.may_change:
         raise PermissionDenied(
             "Your key may look and not change: this needs the scope `admin`.",
@@ -78,21 +79,12 @@ def changing(request: Request, token: Annotated[str, Form(alias="csrf")] = "") -
 
 
 def asking(request: Request) -> Viewer:
-    """Return who asks by the page's own script, which sends the form's token as a header.
-
-    Raises:
-        NotLoggedIn: There is no session.
-        PermissionDenied: The token is not of this session.
-    """
-    known = viewer_of(request)
-    session = _session(request)
-    sealer: Sealer = request.app.state.sealer
-    if not sealer.is_form_token(session, request.headers.get(FORM_HEADER, "")):
-        raise _of_another_session()
-    return known
+    """Return who asks by the page's own script, which sends the form's token as a header."""
+    return _own(request, request.headers.get(FORM_HEADER, ""))
 
 
 Looking = Annotated[Viewer, Depends(viewer_of)]
+Posting = Annotated[Viewer, Depends(posting)]
 Changing = Annotated[Viewer, Depends(changing)]
 Asking = Annotated[Viewer, Depends(asking)]
 
@@ -105,11 +97,15 @@ def _session(request: Request) -> Session:
     return session
 
 
-def _of_another_session() -> PermissionDenied:
-    return PermissionDenied(
-        "This form was made for another session. Go back, load the page again and repeat it.",
-        code="form_of_another_session",
-    )
+def _own(request: Request, token: str) -> Viewer:
+    known = viewer_of(request)
+    sealer: Sealer = request.app.state.sealer
+    if not sealer.is_form_token(_session(request), token):
+        raise PermissionDenied(
+            "This form was made for another session. Go back, load the page again and repeat it.",
+            code="form_of_another_session",
+        )
+    return known
 
 
 def comes_from_elsewhere(request: Request) -> bool:

@@ -165,8 +165,7 @@ def chart(
         _, y = at(0, level.value)
         parts.append(
             f'<line class="{escape(level.css)}" x1="{_LEFT}" x2="{_W - _RIGHT}" '
-            f'y1="{y:.1f}" y2="{y:.1f}"/><text class="note" x="{_W - _RIGHT}" y="{y - 4:.1f}" '
-            f'text-anchor="end">{escape(level.name)}</text>'
+            f'y1="{y:.1f}" y2="{y:.1f}"/>'
         )
     for each in series:
         points = [at(x, y) for x, y in each.points]
@@ -177,6 +176,11 @@ def chart(
             parts.append(
                 f'<circle class="dot {escape(each.css)}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>'
             )
+    for level in levels:  # above the lines, with a halo
+        _, y = at(0, level.value)
+        parts.append(
+            f'<text class="note" x="{_LEFT + 4}" y="{y - 4:.1f}">{escape(level.name)}</text>'
+        )
     return _svg("chart", label, "".join(parts), (_W, _H))
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Request, Response
 
-from gateway.console.access import COOKIE, MAY_LOOK, Looking, comes_from_elsewhere
+from gateway.console.access import COOKIE, MAY_LOOK, Posting, comes_from_elsewhere
 from gateway.console.attempts import Attempts
 from gateway.console.pages import BASE
 from gateway.console.parts import Parts
@@ -67,7 +67,7 @@ def router(parts: Parts) -> APIRouter:
         return answer
 
     @pages.post("/logout")
-    def log_out(_: Looking) -> Response:
+    def log_out(_: Posting) -> Response:
         answer = parts.pages.told("/login", "You are logged out.")
         answer.delete_cookie(COOKIE, path=BASE)
         return answer

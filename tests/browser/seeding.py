@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from gateway import signing
 from gateway.store.certificates import Certificate, Certificates
-from gateway.store.database import Database
+from gateway.store.database import Database, metadata
 from gateway.store.health import Healths
 from gateway.store.keys import SCOPES, KeyLimits, Keys
 from gateway.store.monitoring import Monitoring, MonitorState, StoredWindow
@@ -52,6 +54,7 @@ def seed(database: Database, home: Path, requests: int = 900) -> Seeded:
     day = seed_traffic(database, now, requests)
     request = _loop(database, now)
     _monitor(database, home, now)
+    _space_out(database, now)
     seed_jobs(database, home, now, request)
     seed_data(home, request)
     seed_comparisons(database, now)
@@ -143,6 +146,26 @@ def _loop(database: Database, now: float) -> str:
     return request.id
 
 
+def _space_out(database: Database, now: float) -> None:
+    """Give what was written at once the times at which it would have happened."""
+    ages = {
+        "health_transitions": (9400, 6900, 6300, 1500),
+        "alias_moves": (777_600, 518_400, 4200, 1500),
+    }
+    with database.begin() as connection:
+        for name, seconds in ages.items():
+            table = metadata.tables[name]
+            ids = connection.scalars(sa.select(table.c.id).order_by(table.c.id)).all()
+            for id, age in zip(ids, seconds, strict=True):
+                connection.execute(table.update().where(table.c.id == id).values(at=now - age))
+        for name, column, age in (
+            ("alias_health", "since", 1500),
+            ("rollouts", "created_at", 4300),
+            ("retraining_requests", "created_at", 6500),
+        ):
+            connection.execute(metadata.tables[name].update().values({column: now - age}))
+
+
 def _plan() -> dict[str, Any]:
     return {
         "shares": [0.05, 0.25, 0.5], "stage_requests": 150, "shadow_share": 0.2,
@@ -194,7 +217,7 @@ def _monitor(database: Database, home: Path, now: float) -> None:
     chance = random.Random(5)
     windows, drift, harm = [], 0.0, 0.0
     for n in range(72):
-        drift = max(0.0, drift + (chance.gauss(0, 0.5) if n < 46 else chance.gauss(0.42, 0.4)))
+        drift = max(0.0, drift + (chance.gauss(0, 0.5) if n < 46 else chance.gauss(0.3, 0.4)))
         harm = max(-3.0, harm + (chance.gauss(-0.1, 0.3) if n < 50 else chance.gauss(0.24, 0.3)))
         evidence = {"all": math.exp(drift), "feedback": math.exp(harm), "failed": 0.13}
         at = now - (72 - n) * 300
