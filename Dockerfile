@@ -48,7 +48,8 @@ RUN groupadd --gid 10001 driftgate \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin driftgate \
     && install -d -m 0700 -o driftgate -g driftgate \
-        /data /data/run /data/models /data/logs /data/files /data/indexes /data/monitoring /data/spool
+        /data /data/run /data/models /data/logs /data/files /data/indexes /data/monitoring /data/spool \
+        /data/signing
 # HOME: the caches of libraries belong where the container may write.
 ENV PATH=/opt/driftgate/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp DRIFTGATE_HOME=/data

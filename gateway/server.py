@@ -33,7 +33,8 @@ def serve(settings: Settings) -> int:
         OSError: The address cannot be bound.
     """
     listeners = bind(settings.host, settings.port, settings.workers)
-    folder = settings.run_dir() / f"metrics-{os.getpid()}"
+    # Containers that share the folder may have the same process ids.
+    folder = settings.run_dir() / f"metrics-{socket.gethostname()}-{os.getpid()}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)

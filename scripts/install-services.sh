@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests start by themselves: the servers of PostgreSQL and Redis, Prometheus and
-# its Alertmanager; and wrk for the bench.
+# its Alertmanager, nginx, Chromium for the console; and wrk for the bench.
 # Elsewhere than on Debian as root it only says what will be skipped. No service of the system is
 # left running.
 set -euo pipefail
@@ -13,7 +13,9 @@ fi
 command -v prometheus >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
 command -v redis-server >/dev/null || missing+=(redis-server)
+command -v chromium >/dev/null || missing+=(chromium)
 command -v wrk >/dev/null || missing+=(wrk)
+command -v nginx >/dev/null || missing+=(nginx-light)
 [ ${#missing[@]} -gt 0 ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then

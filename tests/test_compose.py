@@ -1,5 +1,6 @@
 """The container files agree with the code and keep their own promises."""
 
+import json
 import os
 import re
 import stat
@@ -8,24 +9,24 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import typer.main
-import yaml
 
 from gateway.cli import build
-from gateway.hub import slug
 from gateway.settings import Settings
 from monitoring.settings import MonitorSettings
-from retrieval.places import run_dir
+from tests.composed import (
+    COMPOSE,
+    DOCKERFILE,
+    ENGINES,
+    ONCE,
+    ROOT,
+    SERVICES,
+    TEXT,
+    WORKERS,
+)
 
-ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "docker-compose.yml").read_text()
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
-COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
-ONCE = {"migrate", "pull-model", "pull-embedder"}
-ENGINES = {"engine-cpu", "engine-gpu"}
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
@@ -54,7 +55,18 @@ def test_commands_parse(command: list[str]) -> None:
 
 def test_all_commands_are_seen() -> None:
     seen = {" ".join(command[1:3]) for command in _commands()}
-    assert seen >= {"keys create", "db migrate", "gateway", "engines run", "retrieval serve"}
+    assert seen >= {
+        "keys create", "db migrate", "gateway", "engines run", "retrieval serve", "monitor run",
+        "worker", "models pull",
+    }  # fmt: skip
+
+
+def test_the_file_follows_the_compose_specification() -> None:
+    schema = json.loads((ROOT / "tests" / "compose_spec" / "compose-spec.json").read_text())
+    validator = jsonschema.Draft202012Validator(schema)
+    assert [error.message for error in validator.iter_errors(COMPOSE)] == []
+    broken = COMPOSE | {"services": {"gateway": {"image": 3, "comand": []}}}
+    assert len(list(validator.iter_errors(broken))) > 0
 
 
 def test_variables_are_settings() -> None:
@@ -155,82 +167,6 @@ def test_every_package_is_checked_by_hash() -> None:
     assert "locks/$LOCK.txt" in DOCKERFILE
 
 
-def test_only_the_gateway_is_published_and_only_here() -> None:
-    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"gateway": [f"127.0.0.1:{DEFAULTS['port']}:{DEFAULTS['port']}"]}
-
-
-def test_networks_keep_the_engine_apart() -> None:
-    networks = COMPOSE["networks"]
-    assert networks["core"]["internal"]
-    assert networks["watch"]["internal"]
-    members = {name for name, s in SERVICES.items() if "core" in s.get("networks", ())}
-    assert members == {
-        "postgres",
-        "migrate",
-        "gateway",
-        "pull-model",
-        "monitor",
-        "prometheus",
-        *ENGINES,
-    }
-    for name in ENGINES:
-        engine = SERVICES[name]
-        # One network: the name that the engine binds must be one address.
-        assert set(engine["networks"]) == {"core"}
-        host = engine["environment"]["DRIFTGATE_ENGINE_HOST"]
-        assert engine["hostname"] == host
-        assert engine["networks"]["core"]["aliases"] == [host]
-        check = engine["healthcheck"]["test"][3]
-        assert f"({DEFAULTS['engine_port']}, {DEFAULTS['engine_port'] + 1})" in check
-        assert f'"{host}"' in check
-        assert any(m.startswith("/tmp:") and "exec" in m.split(",") for m in engine["tmpfs"])
-    assert {SERVICES[name]["profiles"][0] for name in ENGINES} == {"cpu", "gpu"}
-    devices = SERVICES["engine-gpu"]["deploy"]["resources"]["reservations"]["devices"]
-    assert devices == [{"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}]
-
-
-def test_retrieval_and_gateway_share_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in SERVICES["gateway"]["environment"].items():
-        monkeypatch.setenv(key, value)
-    settings = Settings()
-    command = SERVICES["retrieval"]["command"]
-    options = dict(zip(command[3::2], command[4::2], strict=True))
-    assert options["--socket"] == str(settings.run_dir() / "retrieval.sock")
-    assert options["--socket"] in SERVICES["retrieval"]["healthcheck"]["test"][3]
-    assert options["--model"] == str(settings.resolved_models_dir() / slug(settings.embedder))
-    assert options["--indexes"] == str(settings.indexes_dir())
-    assert options["--files"] == str(settings.files_dir())
-    shared = f"run:{settings.run_dir()}"
-    assert shared in SERVICES["retrieval"]["volumes"]
-    assert shared in SERVICES["gateway"]["volumes"]
-    files = f"files:{settings.files_dir()}"
-    assert files in SERVICES["gateway"]["volumes"]
-    assert f"{files}:ro" in SERVICES["retrieval"]["volumes"]
-    assert f"indexes:{settings.indexes_dir()}" in SERVICES["retrieval"]["volumes"]
-    assert SERVICES["retrieval"]["user"] == SERVICES["gateway"]["user"]
-    assert SERVICES["pull-embedder"]["command"][-1] == settings.embedder
-    assert SERVICES["pull-model"]["command"][-1] == settings.model
-
-
-def test_the_monitor_is_where_the_others_look_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for key, value in SERVICES["monitor"]["environment"].items():
-        monkeypatch.setenv(key, value)
-    settings = MonitorSettings()
-    assert f"monitoring:{settings.folder()}" in SERVICES["monitor"]["volumes"]
-    assert f"run:{run_dir(settings.home)}" in SERVICES["monitor"]["volumes"]
-    assert f":{settings.monitor_port}/metrics" in SERVICES["monitor"]["healthcheck"]["test"][3]
-    address = f"monitor:{settings.monitor_port}"
-    for file in ("prometheus/prometheus.yml", "alertmanager/alertmanager.yml"):
-        assert address in (ROOT / "monitoring" / file).read_text()
-    assert "alertmanager:9093" in (ROOT / "monitoring/prometheus/prometheus.yml").read_text()
-    for name in ("monitor", "alertmanager"):
-        assert "monitor_token" in SERVICES[name]["secrets"]
-    provider = yaml.safe_load((ROOT / "grafana/provisioning/dashboards/driftgate.yaml").read_text())
-    folder = provider["providers"][0]["options"]["path"]
-    assert f"./grafana/dashboards:{folder}:ro" in SERVICES["grafana"]["volumes"]
-
-
 def test_what_the_gateway_writes_is_a_volume_that_its_user_owns() -> None:
     settings = Settings(home=Path("/data"))
     made = re.search(r"install -d -m 0700 .*\\\n\s+(.*)", DOCKERFILE)
@@ -240,12 +176,13 @@ def test_what_the_gateway_writes_is_a_volume_that_its_user_owns() -> None:
         assert [str(folder)] in mounts
         assert str(folder) in made[1].split()
     assert str(settings.indexes_dir()) in made[1].split()
+    assert re.search(r"/data/signing$", DOCKERFILE, re.MULTILINE)
 
 
 def test_the_entry_point_writes_a_private_password_file(tmp_path: Path) -> None:
     secret, target = tmp_path / "secret", tmp_path / "pgpass"
     secret.write_text("0123abcd\n")
-    for name in ("migrate", "gateway", "pull-model", "monitor", *ENGINES):
+    for name in ("migrate", "gateway", "pull-model", "monitor", *ENGINES, *WORKERS):
         service = SERVICES[name]
         assert service["secrets"][0] == "postgres_password"
         assert service["environment"]["PGPASSFILE"].startswith("/tmp/")
@@ -295,29 +232,3 @@ def test_volumes_exist(name: str) -> None:
             assert volume.endswith(":ro")
         else:
             assert source in COMPOSE["volumes"]
-
-
-def test_prometheus_scrapes_the_gateway_and_grafana_reads_prometheus() -> None:
-    config = yaml.safe_load((ROOT / "monitoring/prometheus/prometheus.yml").read_text())
-    jobs = {job["job_name"]: job for job in config["scrape_configs"]}
-    assert set(jobs) == {"gateway", "monitor", "engines"}
-    for each in jobs.values():
-        for part in each["static_configs"]:
-            for address in part["targets"]:
-                name = address.partition(":")[0]
-                served = ENGINES if name == "engine" else {name}
-                for one in served:
-                    networks = set(SERVICES[one]["networks"])
-                    assert networks & set(SERVICES["prometheus"]["networks"]), address
-    job = jobs["gateway"]
-    (target,) = job["static_configs"][0]["targets"]
-    host, _, port = target.partition(":")
-    assert job["metrics_path"] == "/metrics"
-    assert port == SERVICES[host]["ports"][0].split(":")[-1] == str(DEFAULTS["port"])
-    assert f'"127.0.0.1", {port}' in SERVICES[host]["healthcheck"]["test"][3]
-    assert set(SERVICES[host]["networks"]) & set(SERVICES["prometheus"]["networks"])
-    sources = yaml.safe_load(
-        (ROOT / "grafana/provisioning/datasources/prometheus.yaml").read_text()
-    )
-    assert sources["datasources"][0]["url"] == "http://prometheus:9090"
-    assert set(SERVICES["grafana"]["networks"]) & set(SERVICES["prometheus"]["networks"])
