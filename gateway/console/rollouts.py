@@ -44,6 +44,8 @@ class Stage:
         """What was measured, in words."""
         found = []
         for name, value in self.told.items():
+            if name == "requests" and self.told.get("missing"):
+                continue
             if name in ("requests", "questions", "answered", "files_checked"):
                 found.append((name.replace("_", " "), f"{value:,}"))
             elif name in ("latency_ratio", "length_ratio") and isinstance(value, dict):
