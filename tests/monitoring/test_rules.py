@@ -98,7 +98,11 @@ def test_alerts_say_how_urgent_they_are_and_what_to_do() -> None:
     for rule in _rules():
         if "alert" in rule:
             assert rule["labels"]["severity"] in ("page", "ticket"), rule["alert"]
-            assert set(rule["annotations"]) == {"summary", "description"}, rule["alert"]
+            assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}, rule[
+                "alert"
+            ]
+            url = f"docs/runbook.md#{rule['alert'].lower()}"
+            assert rule["annotations"]["runbook_url"] == url
 
 
 @pytest.mark.services
