@@ -20,7 +20,7 @@ from gateway.console.access import Changing, Looking
 from gateway.console.documents import inside
 from gateway.console.parts import Parts
 from gateway.console.texts import text_of
-from gateway.console.traffic import feedback_id
+from gateway.console.traffic import feedback_id, note
 from gateway.errors import NotFound
 from gateway.store.corrections import Correction, Corrections
 from gateway.store.feedback import Feedback, FeedbackLog
@@ -106,9 +106,8 @@ def router(parts: Parts) -> APIRouter:
             said.completion_id, viewer.key, time.time(), None, None, said.correction, None,
             {"from": "console", "agrees_with": said.id},
         )  # fmt: skip
-        if any(each.id == mine.id for each in log.of(said.completion_id)):
+        if not note(log, mine):
             return parts.pages.told("/data", "You said so already.", "no")
-        log.add(mine)
         return parts.pages.told("/data", "Your key says so too. It counts as a source of its own.")
 
     @pages.post("/withdraw")

@@ -12,8 +12,10 @@ from gateway.console.access import Changing, Looking
 from gateway.console.parts import Parts
 from gateway.console.texts import answer_of, question_of, turns_of
 from gateway.errors import InvalidRequest, NotFound
+from gateway.store.database import StoreError
 from gateway.store.feedback import Feedback, FeedbackLog
 from gateway.store.overview import Overview
+from gateway.store.releases import Releases
 from gateway.store.traffic import Traffic, TrafficRecord
 from gateway.store.traffic_search import RATED, TrafficSearch, Wanted
 
@@ -37,7 +39,7 @@ def router(parts: Parts) -> APIRouter:
     """Return the routes of traffic."""
     pages = APIRouter(prefix="/traffic")
     search, traffic = TrafficSearch(parts.database), Traffic(parts.database)
-    log = FeedbackLog(parts.database)
+    log, releases = FeedbackLog(parts.database), Releases(parts.database)
 
     def known(id: str) -> TrafficRecord:
         record = None if "\0" in id else traffic.get(id)
@@ -69,7 +71,6 @@ def router(parts: Parts) -> APIRouter:
             fields["text"], alias, release, outcome, key, rated, _seconds(slower), _place(before)
         )
         found, more = search.find(wanted, _PAGE)
-        aliases, releases = search.names()
         chosen = {name: value for name, value in fields.items() if value and value != "any"}
         last = found[-1] if found and more else None
         return parts.pages.show(
@@ -79,8 +80,8 @@ def router(parts: Parts) -> APIRouter:
             records=[(record, question_of(record), answer_of(record)) for record in found],
             fields=fields,
             is_narrowed=bool(chosen),
-            aliases=aliases,
-            releases=releases,
+            aliases=sorted(releases.aliases()),
+            releases=[each.id for each in reversed(releases.all())],
             outcomes=OUTCOMES,
             ratings=RATED,
             keys=Overview(parts.database).key_names(),
@@ -134,9 +135,8 @@ def router(parts: Parts) -> APIRouter:
             {"from": "console"},
         )
         back = f"/traffic/{quote(id, safe='')}#feedback"
-        if any(each.id == feedback.id for each in log.of(id)):
+        if not note(log, feedback):
             return parts.pages.told(back, "This was noted already.", "no")
-        log.add(feedback)
         return parts.pages.told(back, "Noted. It counts from the next retraining on.")
 
     return pages
@@ -163,6 +163,23 @@ def steps(record: TrafficRecord) -> list[Step]:
         found.append(Step(name, seconds, begin / whole, min(seconds / whole, 1 - begin / whole)))
         begin += seconds
     return found
+
+
+def note(log: FeedbackLog, feedback: Feedback) -> bool:
+    """Write feedback once, whoever writes the same at the same time; returns whether it is new."""
+
+    def is_known() -> bool:
+        return any(each.id == feedback.id for each in log.of(feedback.completion_id))
+
+    if is_known():
+        return False
+    try:
+        log.add(feedback)
+    except StoreError:
+        if is_known():
+            return False
+        raise
+    return True
 
 
 def feedback_id(*parts: str) -> str:

@@ -9,7 +9,8 @@ from gateway.store import feedback
 from gateway.store.database import Database
 from gateway.store.traffic import TrafficRecord, table
 
-# A text is looked for among so many of the latest requests; the log has no index of words.
+# Among so many of the latest requests (of an alias, a release) it looks for all else: the log has
+# no index of words, outcomes or durations.
 MOST_READ = 20_000
 RATED = ("any", "corrected", "good", "bad", "none")
 
@@ -54,36 +55,22 @@ class TrafficSearch:
 
         Mirrored requests are left out: nobody saw their answers.
         """
-        log = table
-        query = sa.select(table).where(table.c.shadow_of.is_(None))
-        here = sa.tuple_(log.c.created_at, log.c.completion_id)
+        columns = table.c
+        where: list[sa.ColumnElement[bool]] = [columns.shadow_of.is_(None)]
         if wanted.before is not None:
-            query = query.where(here < sa.tuple_(*(sa.literal(each) for each in wanted.before)))
-        for column, value in (
-            (log.c.alias, wanted.alias),
-            (log.c.release, wanted.release),
-            (log.c.outcome, wanted.outcome),
-            (log.c.key_prefix, wanted.key),
-        ):
-            if value:
-                query = query.where(column == value)
-        if wanted.slower_than_s is not None:
-            query = query.where(log.c.duration_s > wanted.slower_than_s)
-        query = query.where(*_rated(wanted.rated))
-        order = (log.c.created_at.desc(), log.c.completion_id.desc())
-        if wanted.text:
-            recent = query.order_by(*order).limit(MOST_READ).subquery()
-            query = sa.select(recent).where(_says(recent, wanted.text))
-            order = (recent.c.created_at.desc(), recent.c.completion_id.desc())
+            here = sa.tuple_(columns.created_at, columns.completion_id)
+            where.append(here < sa.tuple_(*(sa.literal(each) for each in wanted.before)))
+        if wanted.alias:
+            where.append(columns.alias == wanted.alias)
+        if wanted.release:
+            where.append(columns.release == wanted.release)
+        newest = (columns.created_at.desc(), columns.completion_id.desc())
+        read = sa.select(table).where(*where).order_by(*newest).limit(MOST_READ).subquery()
+        query = sa.select(read).where(*_conditions(read, wanted))
+        query = query.order_by(read.c.created_at.desc(), read.c.completion_id.desc())
         with self._database.begin() as connection:
-            rows = connection.execute(query.order_by(*order).limit(limit + 1)).all()
+            rows = connection.execute(query.limit(limit + 1)).all()
         return [TrafficRecord(**row._mapping) for row in rows[:limit]], len(rows) > limit
-
-    def names(self) -> tuple[list[str], list[str]]:
-        """Return the aliases and the releases in the log."""
-        with self._database.begin() as connection:
-            pairs = connection.execute(sa.select(table.c.alias, table.c.release).distinct()).all()
-        return sorted({row.alias for row in pairs}), sorted({row.release for row in pairs})
 
     def mirror_of(self, completion_id: str) -> list[TrafficRecord]:
         """Return what a request was answered by in shadow mode."""
@@ -92,16 +79,25 @@ class TrafficSearch:
             return [TrafficRecord(**row._mapping) for row in connection.execute(query)]
 
 
-def _rated(rated: str) -> list[sa.ColumnElement[bool]]:
+def _conditions(rows: sa.Subquery, wanted: Wanted) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    if wanted.outcome:
+        found.append(rows.c.outcome == wanted.outcome)
+    if wanted.key:
+        found.append(rows.c.key_prefix == wanted.key)
+    if wanted.slower_than_s is not None:
+        found.append(rows.c.duration_s > wanted.slower_than_s)
+    if wanted.text:
+        found.append(_says(rows, wanted.text))
     said = feedback.table
-    mine = sa.select(sa.literal(1)).where(said.c.completion_id == table.c.completion_id)
-    chosen = {
+    mine = sa.select(sa.literal(1)).where(said.c.completion_id == rows.c.completion_id)
+    rated = {
         "corrected": mine.where(said.c.correction.is_not(None)).exists(),
         "good": mine.where(said.c.score >= 0.5).exists(),
         "bad": mine.where(said.c.score < 0.5).exists(),
         "none": ~mine.exists(),
-    }.get(rated)
-    return [] if chosen is None else [chosen]
+    }.get(wanted.rated)
+    return found if rated is None else [*found, rated]
 
 
 def _says(rows: sa.Subquery, text: str) -> sa.ColumnElement[bool]:

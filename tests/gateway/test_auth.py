@@ -167,3 +167,23 @@ def test_it_takes_microseconds() -> None:
     ring, header = _ring([_key()]), f"Bearer {_TEXT}".encode()
     fastest = min(timeit.repeat(lambda: ring.authenticate(header), number=1000, repeat=10)) / 1000
     assert fastest < 20e-6  # about 2 µs on an idle machine
+
+
+def test_a_key_is_known_by_its_prefix_until_it_is_revoked() -> None:
+    ring = _ring([_key()])
+    assert ring.named("0123abcd") == Principal("0123abcd", frozenset({"inference"}))
+    assert ring.named("ffffffff") is None
+    ring.load([_key(revoked_at=2.0)])
+    assert ring.named("0123abcd") is None
+
+
+def test_what_is_lent_stands_for_a_key_once() -> None:
+    ring = _ring([_key()])
+    header = ring.lend("0123abcd")
+    assert ring.authenticate(header).key_prefix == "0123abcd"
+    with pytest.raises(AuthenticationFailed):
+        ring.authenticate(header)
+    late = ring.lend("0123abcd")
+    ring.load([_key(revoked_at=2.0)])
+    with pytest.raises(AuthenticationFailed):
+        ring.authenticate(late)
