@@ -47,9 +47,6 @@ def drift(
     Streams of BANKING77's questions, in which something changes at a known window, go through the
     monitor's evidence, through Evidently's methods and through PCA + KS. Each run is kept when it
     is done: Ctrl-C loses nothing, and the same command goes on.
-
-    Example:
-        driftgate bench drift --minutes 8
     """
     # Without it a matrix product of 100 rows costs more in waking threads than in the product.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -33,11 +33,7 @@ _Release = Annotated[
 
 @app.command(epilog="Example: driftgate monitor run")
 def run() -> None:
-    """Watch until SIGTERM or Ctrl-C, and serve metrics, reports and Alertmanager's webhook.
-
-    Example:
-        driftgate monitor run
-    """
+    """Watch until SIGTERM or Ctrl-C, and serve metrics, reports and Alertmanager's webhook."""
     from monitoring.running import run_until
 
     async def work(settings: MonitorSettings, database: Database) -> None:
@@ -51,11 +47,7 @@ def run() -> None:
 
 @app.command(epilog="Example: driftgate monitor once --json")
 def once(as_json: _Json = False) -> None:
-    """Judge every full window that waits, then end; 1 where an alias could not be looked at.
-
-    Example:
-        driftgate monitor once
-    """
+    """Judge every full window that waits, then end; 1 where an alias could not be looked at."""
     from monitoring.running import run_once
 
     async def work(settings: MonitorSettings, database: Database) -> None:
@@ -82,9 +74,6 @@ def status(as_json: _Json = False) -> None:
     """Show health and evidence of each release behind an alias.
 
     Harm in brackets alarmed by its own test, but is not believed where all aliases are looked at.
-
-    Example:
-        driftgate monitor status
     """
     with _opened() as (_, database):
         if as_json:
@@ -101,11 +90,7 @@ def status(as_json: _Json = False) -> None:
 
 @app.command(epilog="Example: driftgate monitor report production")
 def report(alias: _Alias, release: _Release = None) -> None:
-    """Write a report on the last windows of an alias, and print where it is.
-
-    Example:
-        driftgate monitor report production
-    """
+    """Write a report on the last windows of an alias, and print where it is."""
     from monitoring.running import write_report
 
     async def work(settings: MonitorSettings, database: Database) -> None:
@@ -117,11 +102,7 @@ def report(alias: _Alias, release: _Release = None) -> None:
 
 @app.command(epilog="Example: driftgate monitor replay production")
 def replay(alias: _Alias, release: _Release = None) -> None:
-    """Compute all evidence about a release again from its stored windows; 1 where it differs.
-
-    Example:
-        driftgate monitor replay production
-    """
+    """Compute all evidence about a release again from its stored windows; 1 where it differs."""
     from monitoring.replay import replayed
 
     with _opened() as (settings, database):
@@ -154,9 +135,6 @@ def dependence(
     """Show per topic how often retrieval was needed before and after a promotion.
 
     A topic may leave the index where the new release is shown to answer rightly without it.
-
-    Example:
-        driftgate monitor dependence production
     """
     from monitoring.commands.dependence import show
     from monitoring.dependence import dependence as found
@@ -177,9 +155,6 @@ def reference(
     """Freeze a reference of given rows, instead of the first requests that come.
 
     The rows must not be those that will be asked: what a release was trained on, or a held-out set.
-
-    Example:
-        driftgate monitor reference production held-out.jsonl
     """
     from monitoring.given import freeze
 
@@ -196,11 +171,7 @@ def clear(
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
     release: _Release = None,
 ) -> None:
-    """Begin the evidence about an alias anew, since you looked into it; it is HEALTHY then.
-
-    Example:
-        driftgate monitor clear production --reason "the prompt template was wrong"
-    """
+    """Begin the evidence about an alias anew, since you looked into it; it is HEALTHY then."""
     from monitoring.running import cleared
 
     with _opened() as (settings, database):

@@ -50,8 +50,6 @@ def advise(
 
     Asks what `--answers` and `--answer` leave open. With `--measured` it decides from the scores of
     systems instead; exit status 1 then means that they do not decide it yet.
-
-    Example: driftgate advise --answer format=strict --answer examples=hundreds
     """
     try:
         if questions:

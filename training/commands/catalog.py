@@ -28,8 +28,6 @@ def catalog(
     """List base models with size, licence, context, template, strengths and cost of serving.
 
     With a model, show that one: of the catalogue, of a folder or file, or of a hub.
-
-    Examples: driftgate catalog; driftgate catalog llama-3.1-8b; driftgate catalog ./my-model
     """
     try:
         chosen = [find(model)] if model else [Found(e.name, e.shape, e) for e in entries().values()]

@@ -72,11 +72,7 @@ def create(
     max_tokens: Annotated[int, typer.Option(min=1, help="Of an answer that is asked for.")] = 512,
     as_json: _AsJson = False,
 ) -> None:
-    """Make a comparison. Without a file, both are asked what people asked of the alias lately.
-
-    Example:
-        driftgate compare create production --gold gold.jsonl --count 150
-    """
+    """Make a comparison. Without a file, both are asked what people asked of the alias lately."""
     if sum(1 for given in (items, questions, shadow or None) if given is not None) > 1:
         fail("Give one of --items, --questions and --shadow.")
     places = Places()
@@ -186,11 +182,7 @@ def invite(
     url: Annotated[str | None, typer.Option(help="Of the gateway, as raters reach it.")] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Print a link for each rater. It is shown once: only its digest is kept.
-
-    Example:
-        driftgate compare invite cmp-… Ada Bob Cy --url https://driftgate.example.com
-    """
+    """Print a link for each rater. It is shown once: only its digest is kept."""
     places = Places()
     made = []
     with opened(places) as database:

@@ -43,11 +43,7 @@ def set_loop(
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Set how an alias is retrained; what is not named stays as it is.
-
-    Example:
-        driftgate loop set production approval=auto least_rows=100 'schedule=0 3 * * 0'
-    """
+    """Set how an alias is retrained; what is not named stays as it is."""
     with opened(Places()) as database:
         serving(database, alias)
         loops = Loops(database)

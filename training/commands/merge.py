@@ -34,8 +34,6 @@ def merge(
 
     A 4-bit run is merged into its dequantised base and into the original one; both are measured,
     and the closer one is kept. Exit status 1: none is close enough.
-
-    Example: driftgate merge runs/slots --out ~/.driftgate/models/slots
     """
     console = Console(stderr=as_json)
     try:

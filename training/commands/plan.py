@@ -64,8 +64,6 @@ def plan(
     """Estimate memory, time and cost of fine-tuning, and say which method fits.
 
     Exit status 1: nothing fits, or a dry run is more than 15 % off.
-
-    Example: driftgate plan llama-3.1-8b --rows 1000 --tokens 256 --epochs 3 --gpu a10g
     """
     try:
         found = _model(model, task)

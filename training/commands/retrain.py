@@ -35,9 +35,6 @@ def retrain(
 
     A person's request passes cool-down, budget and back-off, but not a retraining or a rollout of
     the alias that is under way. With `--wait` the status is 0 after a promotion, else 1.
-
-    Example:
-        driftgate retrain production --reason "new price list" --wait
     """
     places = Places()
     with opened(places) as database:

@@ -50,9 +50,6 @@ def train(
 
     Ctrl-C ends the run at its next step with a checkpoint; --resume goes on. So does a run whose
     process was killed. With several GPUs the trainer is started through accelerate.
-
-    Example: driftgate train --data train.jsonl --eval valid.jsonl --recipe tiny-cpu
-    --base ~/.driftgate/models/smollm2-135m-instruct --out runs/slots --set epochs=2
     """
     console = Console(stderr=as_json)
     try:

@@ -52,9 +52,6 @@ def worker(
 
     What is interrupted goes on at its unfinished step when a worker runs again. Start as many
     workers as the machine has room for.
-
-    Example:
-        driftgate worker
     """
     places = _Places()
     home = (home or places.home).absolute()
