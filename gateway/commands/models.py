@@ -29,20 +29,24 @@ def pull_model(
         str, typer.Option(help="Alias that is pointed at the release, if it does not exist.")
     ] = _PRODUCTION,
     verify: Annotated[bool, typer.Option("--verify", help="Compute all digests again.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Bring a model to this machine, check its digests and register it as a release."""
     settings = Settings()
-    console = Console()
+    console = Console(stderr=as_json)
     try:
         with console.status(name) as status:
             pulled = pull(name, settings.resolved_models_dir(), status.update, verify=verify)
-            if _is_embedder(name):
-                console.print(f"{name} is in {pulled.path}")
-                return
-            release = _register(settings, pulled, alias)
+            release = None if _is_embedder(name) else _register(settings, pulled, alias).id
     except (HubError, StoreError, ValueError) as error:
         _end(str(error))
-    console.print(f"{name} is in {pulled.path}\nrelease: {release.id}", soft_wrap=True)
+    if as_json:
+        shown = {"model": name, "path": str(pulled.path), "release": release}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    console.print(f"{name} is in {pulled.path}", soft_wrap=True)
+    if release is not None:
+        console.print(f"release: {release}", soft_wrap=True)
 
 
 @app.command("list", epilog="Example: driftgate models list --json")

@@ -89,19 +89,19 @@ def status(as_json: _Json = False) -> None:
 
 
 @app.command(epilog="Example: driftgate monitor report production")
-def report(alias: _Alias, release: _Release = None) -> None:
+def report(alias: _Alias, release: _Release = None, as_json: _Json = False) -> None:
     """Write a report on the last windows of an alias, and print where it is."""
     from monitoring.running import write_report
 
     async def work(settings: MonitorSettings, database: Database) -> None:
         path = await write_report(settings, database, alias, _release(database, alias, release))
-        typer.echo(str(path))
+        typer.echo(json.dumps({"alias": alias, "report": str(path)}) if as_json else str(path))
 
     _work(work)
 
 
 @app.command(epilog="Example: driftgate monitor replay production")
-def replay(alias: _Alias, release: _Release = None) -> None:
+def replay(alias: _Alias, release: _Release = None, as_json: _Json = False) -> None:
     """Compute all evidence about a release again from its stored windows; 1 where it differs."""
     from monitoring.replay import replayed
 
@@ -118,7 +118,10 @@ def replay(alias: _Alias, release: _Release = None) -> None:
             _end(f"Nothing is known of {release} behind {alias} yet.")
         except ValueError as error:
             _end(f"{alias}: {error}.")
-        typer.echo(f"{count} windows of {release}: the evidence is the same again.")
+        if as_json:
+            typer.echo(json.dumps({"alias": alias, "release": release, "windows": count}))
+        else:
+            typer.echo(f"{count} windows of {release}: the evidence is the same again.")
 
 
 @app.command(epilog="Example: driftgate monitor dependence production --json")

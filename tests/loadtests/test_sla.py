@@ -10,6 +10,7 @@ from gateway.store.keys import Keys
 from loadtests.sla.__main__ import main
 from tests.gateway.running import RunningGateway, running_gateway
 
+pytestmark = pytest.mark.slow
 _SLA = """\
 scenarios:
   chat:

@@ -107,7 +107,7 @@ def verify_release(release_id: _Id, key: _Key = None, as_json: _AsJson = False) 
 
 
 @app.command("certify", epilog="Example: driftgate releases certify smollm2-135m-instruct-d86739c6")
-def certify_release(release_id: _Id) -> None:
+def certify_release(release_id: _Id, as_json: _AsJson = False) -> None:
     """Sign what the store knows of a release: for pulled models, and after a change of keys."""
     places = _Places()
     with _store(places) as database:
@@ -117,7 +117,10 @@ def certify_release(release_id: _Id) -> None:
             _end(f"There is no release {release_id!r}.")
         except (SigningError, OSError) as error:
             _end(str(error))
-    typer.echo(f"{release_id} is certified by key {certificate.key_id}.")
+    if as_json:
+        typer.echo(json.dumps({"release": release_id, "key_id": certificate.key_id}))
+    else:
+        typer.echo(f"{release_id} is certified by key {certificate.key_id}.")
 
 
 def _row(release: Release, found: Certificate | None, key: PublicKey | None) -> dict[str, Any]:

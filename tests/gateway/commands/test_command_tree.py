@@ -13,7 +13,23 @@ from typer.testing import CliRunner
 from gateway.cli import EXIT_STATUS, build
 
 ROOT = Path(__file__).parents[3]
-_SHOWS = {"list", "show", "status", "stats", "topics", "search", "doctor", "catalog", "plan"}
+_SHOWS = {
+    "list",
+    "show",
+    "status",
+    "stats",
+    "topics",
+    "search",
+    "doctor",
+    "catalog",
+    "plan",
+    "point",
+    "pull",
+    "report",
+    "replay",
+    "certify",
+    "verify",
+}
 
 
 def _leaves(command: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:

@@ -36,6 +36,8 @@ def _listed() -> dict[str, Any]:
 def test_certify_verify_and_list() -> None:
     assert _listed() == {BASE: "none", TUNED: "none"}
     assert f"{TUNED} is certified by key " in _run("certify", TUNED).stdout
+    again = json.loads(_run("certify", TUNED, "--json").stdout)
+    assert again["release"] == TUNED
     assert _listed() == {BASE: "none", TUNED: "signed"}
     shown = _run("verify", TUNED).stdout
     assert "✗" not in shown
