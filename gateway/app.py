@@ -68,6 +68,7 @@ from gateway.store.retraining import Retraining
 from gateway.store.traffic import Traffic
 from gateway.swaps import Swaps
 from gateway.task import Limits
+from gateway.tracing.context import Sampler
 from retrieval.client import RetrievalClient
 
 _log = logging.getLogger(__name__)
@@ -111,7 +112,8 @@ def create_gateway(settings: Settings) -> Gateway:
     if settings.slots == 1:
         swaps = Swaps(routes, settings.swap_wait_s, settings.max_queue)
     relay = Relay(keys, admission, gate, routes, spool, metrics, limits, mirrors, grounding, swaps)
-    front = Front(relay, deadlines, _client_limits(settings))
+    sampler = Sampler(settings.tracing_share) if settings.tracing_endpoint else None
+    front = Front(relay, deadlines, _client_limits(settings), sampler)
     deadlines.on_tick = [
         front.sweep,
         mirrors.tick,

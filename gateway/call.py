@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from gateway.errors import BodyTooLarge, GatewayError, RequestTimeout
 from gateway.flow import Flow
+from gateway.tracing.context import Trace
 
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode())
@@ -56,11 +57,13 @@ class Call:
         overhead_s: Time that the gateway itself took so far.
         limits: The `x-ratelimit-*` header lines, and what retrieval adds to them.
         begun: Whether a byte of the answer was written.
+        trace: The trace that it belongs to, where requests are traced.
     """
 
     __slots__ = (
         "_chunked", "_connection", "authorization", "begun", "body", "content_length", "flow",
         "keep_alive", "left", "limits", "overhead_s", "path", "release", "request_id", "started",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, connection: Connection, flow: Flow, path: str) -> None:
@@ -79,6 +82,12 @@ class Call:
         self.keep_alive = True
         self.begun = False
         self.left = False
+        self.trace: Trace | None = None
+
+    def engine_lines(self) -> bytes:
+        """Return the header lines with which an engine is asked."""
+        lines = b"content-type: application/json\r\nx-request-id: %b\r\n" % self.request_id
+        return lines if self.trace is None else lines + self.trace.asks()
 
     def leave(self) -> None:
         """The client has gone: end the flow where it waits."""

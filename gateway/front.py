@@ -8,6 +8,7 @@ from typing import Protocol
 from gateway.call import Call
 from gateway.errors import GatewayError
 from gateway.flow import Deadlines
+from gateway.tracing.context import Sampler
 
 _SWEEP_S = 0.25
 
@@ -51,6 +52,8 @@ class Front:
     hot: Hot
     deadlines: Deadlines
     limits: ClientLimits
+    # Begins the trace of each request; None: requests are not traced.
+    sampler: Sampler | None = None
     # What each answer looks at.
     draining: bool = False
     date_line: bytes = b""

@@ -13,6 +13,7 @@ from gateway.errors import (
     RequestTimeout,
     Unavailable,
 )
+from gateway.tracing.context import Sampler
 
 Head = Sequence[tuple[bytes, bytes]]
 # What an offer of another protocol consists of (RFC 9110, section 7.8).
@@ -28,14 +29,19 @@ def spelt_otherwise(url: bytes, urls: Mapping[bytes, str]) -> str | None:
     return urls.get(path)
 
 
-def read_into(call: Call, headers: Head, body_bytes: int) -> InvalidRequest | None:
+def read_into(
+    call: Call, headers: Head, body_bytes: int, sampler: Sampler | None
+) -> InvalidRequest | None:
     """Take from the headers what a call needs; returns what is wrong with them.
 
     Args:
         call: The call.
         headers: Names in lower case, and values.
         body_bytes: Largest body.
+        sampler: Begins its trace; None: it is not traced.
     """
+    if sampler is not None:
+        call.trace = sampler.begin(headers)
     for name, value in headers:
         if name == b"authorization":
             if call.authorization is not None:

@@ -273,7 +273,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def _check_head(self, call: Call) -> None:
         limit = self.front.limits.body_bytes
-        error: GatewayError | None = heads.read_into(call, self.headers, limit)
+        error: GatewayError | None = heads.read_into(call, self.headers, limit, self.front.sampler)
         length = call.content_length
         if error is None and (length is None or length > _SMALL_BODY_BYTES):
             error = self.front.hot.refuses(call)

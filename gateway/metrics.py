@@ -99,6 +99,25 @@ class RecordMetrics:
         )
 
 
+class SpanMetrics:
+    """Spans on their way to a collector; in the recorder.
+
+    Args:
+        registry: Where they are shown; a registry of their own by default.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self.exported = Counter(
+            "driftgate_spans_exported", "Spans that a collector has taken.", registry=registry
+        )
+        self.dropped = Counter(
+            "driftgate_spans_dropped",
+            "Spans that were lost because the collector was slow, away or refused them.",
+            registry=registry,
+        )
+
+
 class ShadowMetrics:
     """Copies of requests for releases in shadow mode; no other metric counts them.
 

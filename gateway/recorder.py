@@ -21,12 +21,14 @@ import msgspec
 from gateway import answers, spool, wire
 from gateway.grounding.notes import generations_of
 from gateway.lifeline import die_with_parent
-from gateway.metrics import RecordMetrics
+from gateway.metrics import RecordMetrics, SpanMetrics
 from gateway.served import Served
 from gateway.settings import Settings
 from gateway.store.benefits import Benefits
 from gateway.store.database import Database, StoreError
 from gateway.store.traffic import Traffic, TrafficRecord
+from gateway.tracing.exporter import Exporter, headers_of
+from gateway.tracing.spans import Span, spans
 
 _log = logging.getLogger(__name__)
 _BATCH = 200
@@ -50,6 +52,8 @@ class Recorder:
         keep_texts: Whether prompts and answers are kept, or only the numbers.
         retention_s: Age at which records are deleted, in seconds.
         calm_bytes: While less than this waits, it takes its time.
+        benefits: Where scores of answers are taken in.
+        exporter: Takes the spans of requests that are traced.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Recorder:
         retention_s: float,
         calm_bytes: int = 0,
         benefits: Benefits | None = None,
+        exporter: Exporter | None = None,
     ) -> None:
         self._folder = folder
         self._traffic = traffic
@@ -71,6 +76,7 @@ class Recorder:
         self._calm_bytes = calm_bytes
         self._next_purge = time.monotonic()
         self._benefits = benefits
+        self._exporter = exporter
         self._next_count = 0.0
 
     def run(self, stop: Event) -> None:
@@ -102,9 +108,12 @@ class Recorder:
 
     def _write(self, file: Path) -> bool:
         batch: list[TrafficRecord] = []
+        traced: list[Span] = []
         try:
             for served in spool.read(file):
                 record = self._read(served)
+                if self._exporter is not None and served.trace is not None:
+                    traced += spans(served)
                 if record is not None:
                     batch.append(record)
                 if len(batch) == _BATCH:
@@ -121,6 +130,9 @@ class Recorder:
             self._metrics.dropped.inc()
             with contextlib.suppress(OSError):
                 file.rename(file.with_name(file.name + ".bad"))
+        # Once its records are written: a file that is read again would send its spans again.
+        if self._exporter is not None and traced:
+            self._exporter.put(traced)
         return True
 
     def _add(self, batch: list[TrafficRecord]) -> None:
@@ -224,6 +236,10 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     database = Database(settings.resolved_database_url())
+    exporter = None
+    if settings.tracing_endpoint:
+        headers = headers_of(settings.tracing_headers)
+        exporter = Exporter(settings.tracing_endpoint, headers, SpanMetrics())
     recorder = Recorder(
         settings.spool_dir(),
         Traffic(database),
@@ -232,9 +248,12 @@ def main() -> None:
         retention_s=settings.retention_days * 86400,
         calm_bytes=settings.record_spool_bytes // 2,
         benefits=Benefits(database),
+        exporter=exporter,
     )
     with _alone(settings.spool_dir(), stop):
         recorder.run(stop)
+    if exporter is not None:
+        exporter.close()
     database.close()
 
 

@@ -241,7 +241,7 @@ class Relay:
     async def _ask(self, task: Task, link: EngineLink) -> None:
         """Let one engine answer."""
         call, limits = task.call, self._limits
-        headers = b"content-type: application/json\r\nx-request-id: %b\r\n" % call.request_id
+        headers = call.engine_lines()
         sent = time.perf_counter()
         with await link.upstream.request(
             call.flow,

@@ -6,6 +6,7 @@ It stands apart from `spool`, which is compiled: mypyc drops the options of msgs
 import msgspec
 
 from gateway.bodies import Operation
+from gateway.tracing.context import Trace
 
 
 class Served(msgspec.Struct, array_like=True):
@@ -32,6 +33,8 @@ class Served(msgspec.Struct, array_like=True):
     retrieval: bytes = b""
     # The completion that a copy for a shadow repeats; see `gateway.mirror`.
     shadow_of: str | None = None
+    # The trace that it belongs to, where requests are traced.
+    trace: Trace | None = None
 
 
 encode = msgspec.msgpack.Encoder().encode

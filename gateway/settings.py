@@ -4,6 +4,7 @@ Nothing below the composition roots (`app`, `server`, `commands`) reads the envi
 """
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -129,6 +130,27 @@ class Settings(BaseSettings):
         None,
         description="File of the secret that signs the console's sessions, the same for all hosts; "
         "empty: `console.secret` in `home`, made on first use.",
+    )
+    tracing_endpoint: str = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", ""),
+        validate_default=True,
+        pattern="^(https?://.+)?$",
+        description="Collector that spans are sent to by OTLP over HTTP, such as "
+        "`http://localhost:4318`; empty: `OTEL_EXPORTER_OTLP_ENDPOINT`, and without it none are.",
+    )
+    tracing_headers: str = Field(
+        default_factory=lambda: os.environ.get("OTEL_EXPORTER_OTLP_HEADERS", ""),
+        validate_default=True,
+        repr=False,
+        pattern="^([^=,]+=[^,]*(,[^=,]+=[^,]*)*)?$",
+        description="Headers for it, `name=value,name=value`; empty: `OTEL_EXPORTER_OTLP_HEADERS`.",
+    )
+    tracing_share: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the requests that are traced, where the client's "
+        "`traceparent` does not say.",
     )
     max_model_len: int = Field(2048, ge=128, description="Longest context of the engine, tokens.")
     kv_cache_gib: int = Field(1, ge=1, description="KV cache of a CPU engine, in GiB.")

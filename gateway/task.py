@@ -1,5 +1,6 @@
 """One request on its way through the relay, and the limits that it meets there."""
 
+import time
 from dataclasses import dataclass
 
 from gateway.call import Call
@@ -34,6 +35,9 @@ class Task:
         self.path = path
         self.body = request.for_engine(route.release)
         self.served = served
+        if call.trace is not None:
+            served.trace = call.trace
+            call.trace.started_at = time.time() - (time.perf_counter() - call.started)
         self.frames = 0
         self.editor: Editor | None = None
 

@@ -48,6 +48,7 @@ def build_kind(settings: Settings) -> EngineKind:
         kv_cache_gib=settings.kv_cache_gib,
         stop_timeout_s=settings.engine_stop_timeout_s,
         max_lora_rank=settings.max_lora_rank if settings.slots == 1 else None,
+        traces=settings.tracing_endpoint,
         engine_args=shlex.split(settings.engine_args),
         inherited=os.environ,
         cpu=is_cpu_build(),

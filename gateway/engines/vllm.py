@@ -26,6 +26,7 @@ class VllmEngine:
         kv_cache_gib: KV cache of a CPU engine in GiB; a GPU engine sizes its own.
         stop_timeout_s: Time that requests get to finish on a stop.
         max_lora_rank: Highest rank of the adapters that it may be given while it runs; None: none.
+        traces: Collector that the engine sends its own spans to, by OTLP over HTTP; empty: none.
         engine_args: Further arguments, already split; they come last and win.
         inherited: The environment of the launcher; OpenMP settings found there are kept.
         cpu: Whether the installed vLLM is a CPU build, see `is_cpu_build`.
@@ -38,6 +39,7 @@ class VllmEngine:
         kv_cache_gib: int,
         stop_timeout_s: float,
         max_lora_rank: int | None = None,
+        traces: str = "",
         engine_args: Sequence[str] = (),
         inherited: Mapping[str, str] | None = None,
         cpu: bool,
@@ -46,6 +48,9 @@ class VllmEngine:
         self._kv_cache_gib = kv_cache_gib
         self._drain_s = max(1, int(stop_timeout_s) - _EXIT_MARGIN_S)
         self._max_lora_rank = max_lora_rank
+        self._traces = (
+            f"{traces.rstrip('/').removesuffix('/v1/traces')}/v1/traces" if traces else ""
+        )
         self._engine_args = list(engine_args)
         self._inherited = inherited or {}
         self._cpu = cpu
@@ -82,6 +87,7 @@ class VllmEngine:
             "--disable-uvicorn-access-log",
             "--disable-fastapi-docs",
             *self._lora_arguments(),
+            *(["--otlp-traces-endpoint", self._traces] if self._traces else []),
             *self._engine_args,
         ]
 
@@ -99,6 +105,11 @@ class VllmEngine:
         if self._max_lora_rank is not None:
             # Opens the routes that load adapters; only the launcher reaches the engine's socket.
             variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "True"
+        if self._traces:
+            variables |= {
+                "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+                "OTEL_SERVICE_NAME": "vllm",
+            }
         if self._cpu:
             variables |= {
                 "VLLM_CPU_KVCACHE_SPACE": str(self._kv_cache_gib),

@@ -1,5 +1,6 @@
 """What became of retrieval in one request: for its header, its traffic record and the metrics."""
 
+import time
 from collections.abc import Sequence
 from typing import Literal
 
@@ -47,6 +48,7 @@ class Notes(msgspec.Struct, omit_defaults=True):
         quoted: Whether the answer is a document's words instead of the model's.
         injections: Attempts to instruct the model that were made harmless in the passages.
         search_s: Time of the search.
+        searched_at: When it began, in Unix seconds.
     """
 
     mode: str
@@ -64,11 +66,13 @@ class Notes(msgspec.Struct, omit_defaults=True):
     quoted: bool = False
     injections: int = 0
     search_s: float | None = None
+    searched_at: float | None = None
 
     def found(self, found: Found, took_s: float) -> None:
         """Note a search."""
         self.generations = dict(found.generations)
         self.search_s = took_s
+        self.searched_at = time.time() - took_s
 
     def used(self, hits: Sequence[Hit]) -> None:
         """Note the passages that the model is given."""

@@ -70,3 +70,13 @@ def test_adapters_are_taken_only_where_they_are_asked_for() -> None:
     assert "--enable-lora" in taking.command(spec)
     assert _value(taking.command(spec), "--max-lora-rank") == "64"
     assert taking.environment(spec)["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
+
+
+def test_it_sends_its_own_spans_where_requests_are_traced() -> None:
+    spec = _spec("unix:/x")
+    assert "--otlp-traces-endpoint" not in _engine().command(spec)
+    traced = VllmEngine(
+        max_model_len=1, kv_cache_gib=1, stop_timeout_s=9, cpu=True, traces="http://c:4318/"
+    )
+    assert _value(traced.command(spec), "--otlp-traces-endpoint") == "http://c:4318/v1/traces"
+    assert traced.environment(spec)["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"] == "http/protobuf"

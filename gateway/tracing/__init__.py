@@ -1,0 +1,1 @@
+"""OpenTelemetry spans of answered requests, off by default: context, spans, exporter."""
