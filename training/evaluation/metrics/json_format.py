@@ -24,7 +24,7 @@ class JsonFormat:
     def __init__(self, schema: dict[str, Any] | None = None) -> None:
         self._validator: Any = None
         if schema is not None:
-            import jsonschema  # type: ignore[import-untyped]
+            import jsonschema
 
             kind = jsonschema.validators.validator_for(schema)
             try:
