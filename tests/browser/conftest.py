@@ -18,7 +18,7 @@ SCREENSHOTS = ROOT / ".driftgate" / "screenshots"
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A gateway over a store with a believable history; tests of one file share it."""
     _need_chromium()
-    with seeded_gateway(tmp_path_factory.mktemp("console"), requests=400) as running:
+    with seeded_gateway(tmp_path_factory.mktemp("console"), requests=240) as running:
         yield running
 
 
