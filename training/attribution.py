@@ -3,7 +3,8 @@
 Questions with known answers, half of them about what drifted, are asked of the release in service
 with retrieval off and on, and of the release that it was made from where that is served as well.
 Retrieval alone brings the answers back to their usual level: the index is to be updated, or
-retrieval switched on. It does not, and there are rows to learn from: train. Else: neither.
+retrieval switched on; or, where documents are meant as a bridge, a release is to learn what they
+say. It does not, and there are rows to learn from: train. Else: neither.
 
 The tests are the exact paired ones of `training.evaluation.paired`, and exact limits of a rate
 (Clopper and Pearson, "The use of confidence or fiducial limits", 1934).
@@ -184,6 +185,9 @@ def attribute(
         reason += f" But there are {rows} rows to learn from, and {least_rows} are needed."
     elif forced and verdict != "train" and rows >= least_rows:
         reason += " It is trained all the same, as was asked."
+        verdict = "train"
+    elif verdict == "index" and settings.documents == "bridge" and rows >= least_rows:
+        reason += " They are a bridge here: a release is to know it by itself."
         verdict = "train"
     counts = {name: sum(case.slice == name for case in asked) for name in ("new", "old")}
     return Attribution(verdict, reason, conclusive, table, tuple(left_out), reference, p, counts)

@@ -62,6 +62,8 @@ class Replay(BaseModel):
         margin: How far below its usual level an alias may be and count as good.
         alpha: Chance of each of its tests to be wrong.
         max_tokens: Of an answer.
+        documents: What it means where documents bring the answers back: that they are `enough`, and
+            nothing is trained, or that they are a `bridge`, until a release knows it by itself.
     """
 
     model_config = _STRICT
@@ -70,6 +72,7 @@ class Replay(BaseModel):
     margin: Points = 0.05
     alpha: Annotated[float, Field(gt=0, le=0.5)] = 0.05
     max_tokens: Annotated[int, Field(ge=1, le=4096)] = 128
+    documents: Literal["enough", "bridge"] = "enough"
 
 
 class LoopSettings(BaseModel):

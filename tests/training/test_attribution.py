@@ -51,9 +51,10 @@ def found(
     rows: int = 100,
     harmed: bool = False,
     forced: bool = False,
+    settings: Replay = Replay(),  # noqa: B008 - it is frozen
 ) -> Attribution:
     return attribute(
-        Stub(says), asked(new, old), Replay(), serving="serving", base=base, documents=documents,
+        Stub(says), asked(new, old), settings, serving="serving", base=base, documents=documents,
         rows=rows, least_rows=50, harmed=harmed, forced=forced,
     )  # fmt: skip
 
@@ -112,6 +113,16 @@ def test_somebody_who_wants_a_release_gets_one_all_the_same() -> None:
     assert told.verdict == "train"
     assert "trained all the same" in told.reason
     assert found(grounded_only, forced=True, rows=3).verdict == "index"
+
+
+def test_documents_that_are_a_bridge_are_learnt_where_there_are_rows() -> None:
+    bridge = Replay(documents="bridge")
+    told = found(grounded_only, settings=bridge)
+    assert told.verdict == "train"
+    assert "a bridge here" in told.reason
+    assert found(grounded_only, settings=bridge, rows=3).verdict == "index"
+    nothing_wrong = found(lambda _, question, __: right(question), new=100, settings=bridge)
+    assert nothing_wrong.verdict == "neither"
 
 
 def half(release: str, question: str, retrieval: str | None) -> str:
