@@ -23,6 +23,7 @@ from gateway.store.examples import write_jsonl
 
 _ROOT = Path(__file__).parents[2]
 _ALIAS = "production"
+_READ_S = 3.0  # until every worker of the gateway has read of it
 
 
 class RunFailed(Exception):
@@ -130,7 +131,8 @@ class Run:
         self._shifted = time.time()
         self._customers(new=self._scenario.new)
         self._say(f"new topics: {self._scenario.new:.0%} of the questions")
-        self._wait("harm is found", lambda: self._service.was(_ALIAS, "DEGRADED"), 900)
+        self._wait("the monitor finds it", lambda: self._service.health(_ALIAS) != "HEALTHY", 900)
+        time.sleep(_READ_S)
         self._measure("the release is stale, documents ground its answers")
 
     def _wait_for_promotion(self) -> None:

@@ -164,11 +164,6 @@ class Service:
         found = Healths(self._database).get(alias)
         return "HEALTHY" if found is None else found.state
 
-    def was(self, alias: str, state: str) -> bool:
-        """Return whether an alias has ever been in a state."""
-        changes = Healths(self._database).transitions(alias)
-        return any(change.after == state for change in changes)
-
     def retrained(self) -> RetrainingRequest | None:
         """Return the retraining that has ended, other than for want of rows; None: none yet."""
         closed = Retraining(self._database).all(status=CLOSED)

@@ -59,7 +59,8 @@ ROLLOUT: dict[str, Any] = {
 }
 LOOP: dict[str, Any] = {
     "approval": "auto",
-    "sources": ["act"],
+    "sources": ["act", "warn"],
+    "warn_windows": 8,
     "least_rows": 25,
     "cool_down_s": 0.0,
     "back_off_s": 15.0,
@@ -68,7 +69,8 @@ LOOP: dict[str, Any] = {
     "overrides": TRAINING,
     "cases": 120,
     "margin": 0.1,
-    "attribution": {"cases": 30, "margin": 0.1, "max_tokens": 32},
+    # Whoever reads the documents well does no harm: drift that lasts is cause enough to learn them.
+    "attribution": {"cases": 30, "margin": 0.1, "max_tokens": 32, "documents": "bridge"},
     "rollout": ROLLOUT,
 }
 

@@ -1,6 +1,6 @@
 """What happens while the loop closes, as the store says it: printed, and kept for the story.
 
-Nothing here steers anything. A thread looks twice a second and tells what has changed.
+Nothing here steers anything. A thread looks every second and tells what has changed.
 """
 
 import threading
@@ -18,7 +18,7 @@ from gateway.store.releases import Releases, Target
 from gateway.store.retraining import Retraining
 from gateway.store.rollouts import Rollouts
 
-_PERIOD_S = 0.5
+_PERIOD_S = 1.0
 _ALIAS = "production"
 
 
