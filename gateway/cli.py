@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 _GROUP = "driftgate.commands"
 # The only place that says so beside the README, which a test holds against this.
@@ -41,6 +42,9 @@ def main() -> None:
     """Run `driftgate`; a setting that cannot be read is named, and the exit status is 2."""
     try:
         build()()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()

@@ -9,17 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from retrieval import places
+from retrieval.secret_files import FileSettings
 
 
-class Settings(BaseSettings):
+class Settings(FileSettings):
     """The gateway's configuration; a field `x` is the environment variable `DRIFTGATE_X`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     home: Path = Field(
         Path(".driftgate"), description="Folder of the database, models, logs and sockets."

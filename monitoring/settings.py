@@ -5,17 +5,13 @@ import zlib
 from pathlib import Path
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from monitoring.evidence.levels import Levels
+from retrieval.secret_files import FileSettings
 
 
-class MonitorSettings(BaseSettings):
+class MonitorSettings(FileSettings):
     """The monitor's configuration; a field `x` is the environment variable `DRIFTGATE_X`."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     home: Path = Field(Path(".driftgate"), description="As the gateway's.")
     database_url: str = Field("", repr=False, description="As the gateway's.")

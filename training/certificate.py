@@ -25,8 +25,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
 from gateway import signing
 from gateway.store.certificates import Certificate, Certificates
 from gateway.store.database import Database, storable
@@ -34,17 +32,14 @@ from gateway.store.jobs import Job, Jobs
 from gateway.store.releases import Release, Releases
 from gateway.store.retraining import Retraining, RetrainingRequest
 from gateway.store.rollouts import Rollout, Rollouts
+from retrieval.secret_files import FileSettings
 
 TYPE = "driftgate/release-certificate/1"
 _MOST = 1000
 
 
-class _Signing(BaseSettings):
+class _Signing(FileSettings):
     """The gateway's setting, which processes of a worker share through their environment."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     signing_key: Path | None = None
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,17 +13,14 @@ from rich.text import Text
 from gateway.doctor import installation, machine, software
 from gateway.doctor.finding import Finding
 from gateway.settings import Settings
+from retrieval.secret_files import FileSettings
 
 app = typer.Typer()
 _SHOWN = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
 
 
-class MonitorPlace(BaseSettings):
+class MonitorPlace(FileSettings):
     """Where the monitor is; its package, which may not be installed, has the settings."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     monitor_host: str = "127.0.0.1"
     monitor_port: int = 9465

@@ -9,20 +9,16 @@ from typing import Any, NoReturn
 
 import typer
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.markup import escape
 from rich.table import Table
 
 from gateway.store.database import Database, StoreError
 from gateway.store.releases import Releases, leading
+from retrieval.secret_files import FileSettings
 
 
-class Places(BaseSettings):
+class Places(FileSettings):
     """The gateway's settings that the commands of the loop need."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     home: Path = Path(".driftgate")
     database_url: str = Field("", repr=False)

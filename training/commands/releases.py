@@ -11,7 +11,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -23,6 +22,7 @@ from gateway.store.database import Database, StoreError
 from gateway.store.releases import Release, Releases
 from gateway.verifying import Finding, signed_by, verify
 from gateway.verifying import Progress as Told
+from retrieval.secret_files import FileSettings
 from training.certificate import certify
 
 app = typer.Typer(help="Releases and their signed certificates.", no_args_is_help=True)
@@ -34,12 +34,8 @@ _Key = Annotated[
 ]
 
 
-class _Places(BaseSettings):
+class _Places(FileSettings):
     """The gateway's settings that this needs."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     home: Path = Path(".driftgate")
     database_url: str = Field("", repr=False)

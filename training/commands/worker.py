@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
 from gateway.store.database import StoreError
 from gateway.store.job_events import JobEvent
+from retrieval.secret_files import FileSettings
 from training.lanes.places import LANES, WorkerConfig
 from training.worker import Worker
 
@@ -22,12 +22,8 @@ app = typer.Typer()
 _COLOURS = {"info": "default", "warn": "yellow", "error": "red"}
 
 
-class _Places(BaseSettings):
+class _Places(FileSettings):
     """The gateway's settings that a worker shares."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="DRIFTGATE_", env_file="driftgate.env", frozen=True, extra="ignore"
-    )
 
     home: Path = Path(".driftgate")
     models_dir: Path | None = None
