@@ -80,9 +80,9 @@ class Visitor:
         assert answer is not None
         assert answer.status == 200, path
 
-    def picture(self, page: Page, name: str) -> None:
-        """Keep a picture of a page."""
-        page.screenshot(path=self._screenshots / f"{name}.png", full_page=True)
+    def picture(self, page: Page, name: str, *, whole: bool = True) -> None:
+        """Keep a picture of a page, or of the part of it that the screen shows."""
+        page.screenshot(path=self._screenshots / f"{name}.png", full_page=whole)
 
     def leave(self) -> list[str]:
         """Close all pages; returns what they complained of."""

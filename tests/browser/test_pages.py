@@ -44,11 +44,11 @@ def test_a_page(visitor: Visitor, name: str) -> None:
     visitor.picture(page, f"{name}-light")
     page.emulate_media(color_scheme="dark")
     assert barriers(page, "color-contrast") == [], "in the dark"
-    visitor.picture(page, f"{name}-dark")
+    visitor.picture(page, f"{name}-dark", whole=False)
     page.emulate_media(color_scheme="light")
     page.set_viewport_size(PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    visitor.picture(page, f"{name}-phone")
+    visitor.picture(page, f"{name}-phone", whole=False)
 
 
 def test_the_log_in_page(visitor: Visitor) -> None:
