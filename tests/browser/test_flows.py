@@ -1,5 +1,6 @@
 """What people do in the console, in a real browser."""
 
+import json
 import re
 
 import pytest
@@ -125,6 +126,31 @@ def test_a_stream_in_the_playground(visitor: Visitor) -> None:
     record = visitor.world.gateway.record(address.rsplit("/", 1)[1])
     assert record.key_prefix == visitor.world.seeded.admin[3:11]
     assert (record.release, record.outcome) == (NEW, "done")
+
+
+def test_citations_and_errors_of_a_stream_are_text(visitor: Visitor) -> None:
+    page = visitor.log_in()
+    page.on("dialog", lambda dialog: pytest.fail("a script of a document ran"))
+    cited = {"title": "<img src=x onerror=alert(1)>.md", "quote": "it is <b>free</b>"}
+    delta = {"content": "Free.", "annotations": [{"file_citation": cited}]}
+    frames = [
+        {"id": "chatcmpl-9", "choices": [{"delta": delta, "finish_reason": "stop"}]},
+        {"error": {"message": "The engine <i>left</i>."}},
+    ]
+    body = "".join(f"data: {json.dumps(frame)}\n\n" for frame in frames)
+    page.route(
+        "**/playground/ask",
+        lambda route: route.fulfill(content_type="text/event-stream", body=body),
+    )
+    visitor.open(page, "/playground?one=production")
+    page.get_by_label("Question").fill("Is it free?")
+    _press(page, "Send")
+    side = page.locator("#answer-0")
+    expect(side.locator(".answer")).to_have_text("Free.")
+    expect(side.locator(".told")).to_have_text("The engine <i>left</i>.")
+    expect(side.locator(".citations li")).to_contain_text(cited["title"])
+    expect(side.locator(".citations q")).to_have_text(cited["quote"])
+    assert page.locator("main img").count() == 0
 
 
 def test_a_key_is_made_used_and_revoked(visitor: Visitor) -> None:

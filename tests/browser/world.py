@@ -41,6 +41,5 @@ def seeded_gateway(home: Path, requests: int = 900) -> Iterator[World]:
                     slot, "vm-1", release, address, EngineState.READY, None, 0, None, time.time()
                 )
             )
-        settings = {"embedder": "", "compiled": "0"}
-        running = stack.enter_context(gateway_over(database, seeded.admin, home, **settings))
+        running = stack.enter_context(gateway_over(database, seeded.admin, home, embedder=""))
         yield World(running, seeded)

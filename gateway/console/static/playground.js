@@ -91,12 +91,12 @@ async function answer(side, question, system) {
         said.textContent = text;
       }
     }
-    cite(talk, annotations);
     side.turns.push({ role: "assistant", content: text });
   } catch (error) {
     side.turns.push({ role: "assistant", content: text || "…" });
     add(talk, "p", error.name === "AbortError" ? "Stopped." : error.message, "told no");
   }
+  cite(talk, annotations);
   const took = (performance.now() - began) / 1000;
   const parts = [release, first && `first token ${Math.round(first - began)} ms`, `${took.toFixed(2)} s`];
   if (usage) parts.push(`${usage.prompt_tokens} + ${usage.completion_tokens} tokens`);
