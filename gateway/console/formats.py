@@ -94,6 +94,17 @@ def json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
 
 
+def ticked(text: str) -> Markup:
+    """Return a sentence with what stands in backticks as code."""
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:  # one tick has no partner
+        return escape(text)
+    code = Markup("<code>{}</code>")
+    return Markup().join(
+        code.format(part) if n % 2 else escape(part) for n, part in enumerate(parts)
+    )
+
+
 def words(name: str) -> str:
     """Return a name of the code as words."""
     return str(name).replace("_", " ").replace("-", " ")
@@ -102,5 +113,5 @@ def words(name: str) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "ago": ago, "clock": clock, "when": when, "lasting": lasting, "count": count,
     "number": number, "percent": percent, "size": size, "short": short, "json": json,
-    "words": words,
+    "words": words, "ticked": ticked,
 }  # fmt: skip

@@ -22,18 +22,28 @@ def router(parts: Parts) -> APIRouter:
     def refused(request: Request, status: int, why: str) -> Response:
         return parts.pages.show(request, None, "login.html", status, why=why)
 
-    @pages.get("/login")
-    def form(request: Request) -> Response:
-        return refused(request, 200, "")
-
-    @pages.post("/login")
-    def log_in(request: Request, key: Annotated[str, Form()] = "") -> Response:
+    def wrong(request: Request) -> Response:
+        # Behind a proxy all people have one address: who fails must not keep others out.
         client = "" if request.client is None else request.client.host
         wait = attempts.wait_s(client)
         if wait:
             answer = refused(request, 429, f"Too many wrong keys. Try again in {wait} s.")
             answer.headers["retry-after"] = str(wait)
             return answer
+        attempts.failed(client)
+        return refused(
+            request,
+            401,
+            "This key is not known, or it was revoked. A key has the form dg-…-… and is "
+            "printed once, by `driftgate keys create`.",
+        )
+
+    @pages.get("/login")
+    def form(request: Request) -> Response:
+        return refused(request, 200, "")
+
+    @pages.post("/login")
+    def log_in(request: Request, key: Annotated[str, Form()] = "") -> Response:
         text = key.strip()
         try:
             principal = parts.keys.authenticate(f"Bearer {text}"[:_LONGEST_KEY].encode())
@@ -41,13 +51,7 @@ def router(parts: Parts) -> APIRouter:
             if prefix is None:  # a gateway without keys lets everybody in, the console nobody
                 raise AuthenticationFailed("The API key is not valid.")
         except AuthenticationFailed:
-            attempts.failed(client)
-            return refused(
-                request,
-                401,
-                "This key is not known, or it was revoked. A key has the form dg-…-… and is "
-                "printed once, by `driftgate keys create`.",
-            )
+            return wrong(request)
         if not principal.scopes & MAY_LOOK:
             return refused(
                 request, 403, "This key is valid but has neither the scope `view` nor `admin`."

@@ -66,7 +66,7 @@ def test_a_rollback_sent_twice_goes_back_once(desk: Desk, visit: Visit) -> None:
     fields = {"gone": "new", "reason": "worse"}
     refused = visit.post("/releases/roll-back/production", **fields)
     assert refused.status_code == 409
-    assert "No engine of `old` is ready" in refused.text
+    assert "No engine of <code>old</code> is ready" in refused.text
     done = visit.post("/releases/roll-back/production", **fields, force="true")
     assert "production serves old again" in visit.told(done)
     again = visit.post("/releases/roll-back/production", **fields, force="true")
@@ -80,7 +80,7 @@ def test_a_rollout_is_started_steered_and_over(desk: Desk, visit: Visit) -> None
     assert "on its way" in visit.told(answer)
     second = visit.post("/rollouts", **start)
     assert second.status_code == 409
-    assert "is on its way to `production`" in second.text
+    assert "is on its way to <code>production</code>" in second.text
     (rollout,) = Rollouts(desk.database).all()
     assert rollout.plan == {"approval": "human"}
     at = f"/rollouts/{rollout.id}"

@@ -40,3 +40,9 @@ def test_a_time_is_there_for_programs_too() -> None:
     assert formats.size(54_488) == "53.2 KiB"
     assert formats.short("a\n  b " + "c" * 200, 10) == "a b ccccc\u2026"
     assert formats.percent(0.384) == "38 %"
+
+
+def test_ticks_become_code_and_all_else_text() -> None:
+    assert formats.ticked("run `a <b>` now & then") == "run <code>a &lt;b&gt;</code> now &amp; then"
+    assert formats.ticked("one ` alone <i>") == "one ` alone &lt;i&gt;"
+    assert formats.ticked("`x`") == "<code>x</code>"
