@@ -19,7 +19,7 @@ STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(L
 ALONE := engine or chaos
 # The others run side by side, with a core each. What failed beside others is asked once more, alone:
 # a deadline may have been missed for want of a core. What is wrong fails again.
-BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n logical --dist loadfile
+BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n logical --dist loadfile --no-loadscope-reorder
 AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 

@@ -66,8 +66,15 @@ _ROUTES = [
     ("POST", "/v1/rollouts/x/abort"),
     ("GET", "/v1/retraining"),
     ("GET", "/v1/retraining/x"),
+    ("GET", "/v1/comparisons"),
+    ("POST", "/v1/comparisons"),
+    ("GET", "/v1/comparisons/x"),
+    ("GET", "/v1/comparisons/x/export"),
+    ("POST", "/v1/comparisons/x/close"),
+    ("POST", "/v1/comparisons/x/invites"),
+    ("POST", "/v1/comparisons/x/invites/y/revoke"),
 ]
-_BODILESS = ("/jobs/x/", "/cancel", "/rollouts/x/")
+_BODILESS = ("/jobs/x/", "/cancel", "/rollouts/x/", "/close", "/revoke")
 _WITH_BODY = [r for r in _ROUTES if r[0] == "POST" and not any(b in r[1] for b in _BODILESS)]
 
 
@@ -76,10 +83,11 @@ def _documented(path: str) -> str:
     noun = {
         "chat": "completion_id", "files": "file_id", "fine_tuning": "fine_tuning_job_id",
         "vector_stores": "vector_store_id", "aliases": "alias", "rollouts": "rollout_id",
-        "retraining": "request_id",
+        "retraining": "request_id", "comparisons": "comparison_id",
     }  # fmt: skip
     name = noun.get(path.split("/")[2], "")
     path = path.replace("/x", f"/{{{name}}}").replace("models/production", "models/{model}")
+    path = path.replace("invites/y", "invites/{invite_id}")
     return path.replace("/y", "/{file_id}").replace("/z", "/{batch_id}")
 
 

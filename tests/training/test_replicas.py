@@ -82,26 +82,27 @@ class Clients:
     stop: threading.Event = field(default_factory=threading.Event)
 
     def ask(self, name: int) -> None:
-        for number in itertools.count():
-            if self.stop.is_set():
-                return
-            text = f"question {name} {number}"
-            for attempt in range(50):
-                if self._asked(text, self.urls[(name + attempt) % 2]):
-                    break
-                self.turned_away += 1
-                time.sleep(0.05)
-            else:
-                self.wrong.append(f"{text}: lost")
-            self.stop.wait(0.1)
+        with openai.OpenAI(api_key=self.key, max_retries=0) as client:
+            for number in itertools.count():
+                if self.stop.is_set():
+                    return
+                text = f"question {name} {number}"
+                for attempt in range(50):
+                    if self._asked(client, text, self.urls[(name + attempt) % 2]):
+                        break
+                    self.turned_away += 1
+                    time.sleep(0.05)
+                else:
+                    self.wrong.append(f"{text}: lost")
+                self.stop.wait(0.2)
 
-    def _asked(self, text: str, url: str) -> bool:
+    def _asked(self, client: openai.OpenAI, text: str, url: str) -> bool:
         began = time.time()
         try:
-            with openai.OpenAI(base_url=f"{url}/v1", api_key=self.key, max_retries=0) as client:
-                answer = client.chat.completions.with_raw_response.create(
-                    model="production", messages=[{"role": "user", "content": text}]
-                )
+            client.base_url = f"{url}/v1"
+            answer = client.chat.completions.with_raw_response.create(
+                model="production", messages=[{"role": "user", "content": text}]
+            )
         except openai.APIConnectionError:  # it has been killed, or has not been started yet
             return False
         except openai.OpenAIError as error:
