@@ -1,6 +1,5 @@
 """The console as an application of its own, mounted at `/console`: pages, errors, headers."""
 
-import logging
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI, Request, Response
@@ -22,13 +21,13 @@ from gateway.console import (
     rollouts,
     traffic,
 )
-from gateway.console.access import NotLoggedIn, comes_from_elsewhere, viewer_of
+from gateway.console.access import NotLoggedIn, viewer_of
+from gateway.console.guarding import guard
 from gateway.console.pages import STATIC
 from gateway.console.parts import Parts
 from gateway.errors import GatewayError
 from gateway.store.database import StoreError
 
-_log = logging.getLogger(__name__)
 _PAGES = (
     login,
     overview,
@@ -43,21 +42,6 @@ _PAGES = (
     playground,
     documents,
 )
-# No inline script or style, nothing from elsewhere, in nobody's frame.
-_POLICY = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
-)
-# Of every answer, those of the pages of raters too.
-HEADERS = {
-    "content-security-policy": _POLICY,
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-}
 _FOR_LONG = "public, max-age=31536000, immutable"
 
 
@@ -69,23 +53,6 @@ def create_console(parts: Parts) -> FastAPI:
         app.include_router(page.router(parts))
     app.mount("/static", StaticFiles(directory=STATIC))
 
-    @app.middleware("http")
-    async def guard(
-        request: Request, answer_of: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        if request.method not in ("GET", "HEAD") and comes_from_elsewhere(request):
-            return Response("This was sent by another site.\n", 403, media_type="text/plain")
-        try:
-            answer = await answer_of(request)
-        except Exception:
-            _log.exception("a page of the console")
-            answer = failed(request, 500, "The console failed", "See the gateway's log.")
-        for name, value in HEADERS.items():
-            answer.headers.setdefault(name, value)
-        if request.url.path.startswith("/console/static/") and answer.status_code == 200:
-            answer.headers["cache-control"] = _FOR_LONG if request.url.query else "no-cache"
-        return answer
-
     def failed(request: Request, status: int, title: str, why: str) -> Response:
         try:
             viewer = viewer_of(request)
@@ -93,6 +60,17 @@ def create_console(parts: Parts) -> FastAPI:
             viewer = None
         template = "part_error.html" if request.headers.get("hx-request") else "error.html"
         return parts.pages.show(request, viewer, template, status, title=title, why=why)
+
+    guard(app, failed)
+
+    @app.middleware("http")
+    async def kept(
+        request: Request, answer_of: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        answer = await answer_of(request)
+        if request.url.path.startswith("/console/static/") and answer.status_code == 200:
+            answer.headers["cache-control"] = _FOR_LONG if request.url.query else "no-cache"
+        return answer
 
     @app.exception_handler(NotLoggedIn)
     def not_logged_in(request: Request, _: NotLoggedIn) -> Response:

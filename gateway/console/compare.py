@@ -37,7 +37,7 @@ def router(parts: Parts) -> APIRouter:
     comparisons, raters = Comparisons(parts.database), Raters(parts.database)
 
     def known(id: str) -> Comparison:
-        found = None if "\0" in id else comparisons.get(id)
+        found = comparisons.get(id)
         if found is None:
             raise NotFound(f"There is no comparison `{id}`.")
         return found
@@ -90,7 +90,7 @@ def router(parts: Parts) -> APIRouter:
 
     @pages.post("/{id}/invites/{invite_id}/revoke")
     def revoke(viewer: Changing, id: str, invite_id: str) -> Response:
-        found = None if "\0" in invite_id else raters.get(invite_id)
+        found = raters.get(invite_id)
         if found is None or found.comparison != known(id).id:
             raise NotFound("There is no such invite.")
         raters.revoke(invite_id)

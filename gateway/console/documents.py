@@ -47,7 +47,7 @@ def router(parts: Parts) -> APIRouter:
 
     @pages.get("/files/{id}")
     def result(id: str, _: Looking) -> Response:
-        file = None if "\0" in id else parts.files.get(id)
+        file = parts.files.get(id)
         if file is None or file.purpose != RESULTS:
             raise NotFound("There is no such result of a job.")
         path = parts.files.path(file.id)

@@ -46,7 +46,7 @@ def router(parts: Parts) -> APIRouter:
     jobs, events = Jobs(parts.database), JobEvents(parts.database)
 
     def known(id: str) -> Job:
-        job = None if "\0" in id else jobs.get(id)
+        job = jobs.get(id)
         if job is None:
             raise NotFound(f"There is no job `{id}`.")
         return job

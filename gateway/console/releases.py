@@ -44,7 +44,7 @@ def router(parts: Parts) -> APIRouter:
     rollback = Rollback(parts.database)
 
     def known(id: str) -> Release:
-        release = None if "\0" in id else releases.get(id)
+        release = releases.get(id)
         if release is None:
             raise NotFound(f"There is no release `{id}`.")
         return release

@@ -63,7 +63,7 @@ def router(parts: Parts) -> APIRouter:
     releases = Releases(parts.database)
 
     def known(id: str) -> Rollout:
-        rollout = None if "\0" in id else rollouts.get(id)
+        rollout = rollouts.get(id)
         if rollout is None:
             raise NotFound(f"There is no rollout `{id}`.")
         return rollout

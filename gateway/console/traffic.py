@@ -42,7 +42,7 @@ def router(parts: Parts) -> APIRouter:
     log, releases = FeedbackLog(parts.database), Releases(parts.database)
 
     def known(id: str) -> TrafficRecord:
-        record = None if "\0" in id else traffic.get(id)
+        record = traffic.get(id)
         if record is None:
             raise NotFound(
                 f"There is no request `{id}`: it was never here, is older than the log keeps, or "

@@ -6,9 +6,7 @@ store whether the invite still holds. No page says which release an answer is of
 shows nor in its headers.
 """
 
-import logging
 import time
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Form, Path, Query, Request, Response
@@ -17,8 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import RedirectResponse
 from starlette.exceptions import HTTPException
 
-from gateway.console.access import comes_from_elsewhere
-from gateway.console.app import HEADERS
+from gateway.console.guarding import Said, guard
 from gateway.console.parts import Parts
 from gateway.rating.desk import Desk, NoSuchPlace, Sheet
 from gateway.store.comparisons import Comparison, Comparisons
@@ -29,7 +26,6 @@ BASE = "/compare"
 _COOKIE, _PURPOSE = "driftgate_rater", "rater"
 _Token = Annotated[str, Path(min_length=20, max_length=100)]
 _Id = Annotated[str, Path(max_length=40)]
-_log = logging.getLogger(__name__)
 
 
 class Refused(Exception):
@@ -146,28 +142,13 @@ def create_rating(parts: Parts) -> FastAPI:
     def said(request: Request, status: int, title: str, why: str) -> Response:
         return show(request, "rater_said.html", status, title=title, why=why)
 
-    _guard(app, said)
+    guard(app, said, {"x-robots-tag": "noindex"})
+    _tell(app, said)
     return app
 
 
-def _guard(app: FastAPI, said: Callable[[Request, int, str, str], Response]) -> None:
-    """Give every answer its headers, and every error a page."""
-
-    @app.middleware("http")
-    async def guard(
-        request: Request, answer_of: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        if request.method not in ("GET", "HEAD") and comes_from_elsewhere(request):
-            return Response("This was sent by another site.\n", 403, media_type="text/plain")
-        try:
-            answer = await answer_of(request)
-        except Exception:
-            _log.exception("a page of raters")
-            answer = said(request, 500, "That did not work", "Try again in a moment.")
-        for name, value in HEADERS.items():
-            answer.headers.setdefault(name, value)
-        answer.headers["x-robots-tag"] = "noindex"
-        return answer
+def _tell(app: FastAPI, said: Said) -> None:
+    """Give every error a page."""
 
     @app.exception_handler(Refused)
     def refused(request: Request, error: Refused) -> Response:
