@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import openai
 import psutil
@@ -29,36 +28,14 @@ from gateway.store.rollouts import LIVE, Rollout, Rollouts
 from tests.gateway.running import ROOT, echo_engine, gateway_over, serve_release, wait
 from tests.retrieval.serving import process as retrieval_service
 from tests.training.conftest import Home
+from tests.training.rollout.test_process import PLAN
+from tests.training.working import COMMAND as WORKER
 
 pytestmark = [pytest.mark.services, pytest.mark.slow, pytest.mark.timeout(600)]
 _OLD, _NEW = "production-1", "new-1"
 _REFERENCE, _WINDOW = 100, 10
 _FLIP_S = 2.0
-_PLAN: dict[str, Any] = {
-    "shadow_requests": 20,
-    "shadow_share": 0.5,
-    "shares": [0.3],
-    "stage_requests": 60,
-    "staging_questions": 4,
-    "latency_ratio": 20.0,  # two cores, and others at work on them
-    "margin": 0.2,
-    "stage_timeout_s": 250.0,
-    "settle_s": 1.0,
-    "poll_s": 0.2,
-}
-_WORKER = """
-import signal, sys, threading
-from pathlib import Path
-from training.lanes.places import WorkerConfig
-from training.worker import Worker
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-home, url, gateway = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-config = WorkerConfig(
-    url, home, home / "models", "tests.training.fake_steps", 0.2, 2.0, gateway, ("jobs", "rollouts")
-)
-Worker(config).run(stop)
-"""
+_PLAN = PLAN | {"shares": [0.3], "stage_requests": 60}
 
 
 @dataclass
@@ -118,7 +95,7 @@ class Clients:
 def started(log: Path, *command: str, **environment: str) -> Iterator[psutil.Process]:
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, *command], cwd=ROOT, stdout=output, stderr=output,
+            command, cwd=ROOT, stdout=output, stderr=output,
             env=os.environ | environment,
         )  # fmt: skip
     try:
@@ -129,7 +106,7 @@ def started(log: Path, *command: str, **environment: str) -> Iterator[psutil.Pro
 
 
 def worker(home: Path, url: str, gateway: str) -> contextlib.AbstractContextManager[psutil.Process]:
-    return started(home / "worker.log", "-c", _WORKER, str(home), url, gateway)
+    return started(home / "worker.log", *WORKER, str(home), url, gateway, "jobs,rollouts")
 
 
 def monitor(home: Path, url: str) -> contextlib.AbstractContextManager[psutil.Process]:
@@ -139,7 +116,7 @@ def monitor(home: Path, url: str) -> contextlib.AbstractContextManager[psutil.Pr
         "MONITOR_WINDOW": str(_WINDOW), "MONITOR_REPORT_WINDOWS": "1000",
     }  # fmt: skip
     return started(
-        home / "monitor.log", "-m", "gateway.cli", "monitor", "run",
+        home / "monitor.log", sys.executable, "-m", "gateway.cli", "monitor", "run",
         **{f"DRIFTGATE_{name}": value for name, value in settings.items()},
     )  # fmt: skip
 

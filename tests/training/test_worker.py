@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 from gateway.store.database import Database
 from gateway.store.jobs import CANCELLED, LIVE, PAUSED, QUEUED, Jobs
 from gateway.store.releases import Releases, Target
+from tests.training.working import COMMAND as WORKER
+from training.lanes.places import LANES
 
 if TYPE_CHECKING:
     from .conftest import Home
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 _ROOT = Path(__file__).parents[2]
 _STEPS = ("validate", "prepare", "train", "merge", "evaluate")
-_CODE = """
-import signal, sys, threading
-from pathlib import Path
-from training.lanes.places import WorkerConfig
-from training.worker import Worker
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-home = Path(sys.argv[1])
-steps = "tests.training.fake_steps"
-Worker(WorkerConfig(sys.argv[2], home, home / "models", steps, 0.1, 2.0)).run(stop)
-"""
 
 
 def wait(condition: Callable[[], bool], timeout_s: float = 40) -> None:
@@ -45,7 +35,8 @@ def wait(condition: Callable[[], bool], timeout_s: float = 40) -> None:
 
 @contextlib.contextmanager
 def worker(home: "Home") -> Iterator[psutil.Process]:
-    command = [sys.executable, "-c", _CODE, str(home.folder), home.url]
+    nowhere = "http://127.0.0.1:9"  # these jobs ask nothing
+    command = [*WORKER, str(home.folder), home.url, nowhere, ",".join(LANES)]
     with (home.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=_ROOT, stdout=log, stderr=log)
     try:

@@ -2,7 +2,6 @@
 
 import contextlib
 import subprocess
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import pytest
 
 from gateway.store.health import Healths
 from gateway.store.retraining import CLOSED
+from tests.training.working import COMMAND as WORKER
 
 from .conftest import ROOT, wait
 
@@ -17,25 +17,12 @@ if TYPE_CHECKING:
     from .conftest import Loop
 
 pytestmark = pytest.mark.slow
-_CODE = """
-import signal, sys, threading
-from pathlib import Path
-from training.lanes.places import WorkerConfig
-from training.worker import Worker
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-home = Path(sys.argv[1])
-Worker(WorkerConfig(
-    sys.argv[2], home, home / "models", "tests.training.fake_steps", 0.1, 2.0, sys.argv[3],
-    ("jobs", "retraining"),
-)).run(stop)
-"""
 
 
 @contextlib.contextmanager
 def worker(loop: "Loop") -> Iterator["subprocess.Popen[bytes]"]:
     url = str(loop.gateway.database.engine.url)
-    command = [sys.executable, "-c", _CODE, str(loop.folder), url, loop.gateway.url]
+    command = [*WORKER, str(loop.folder), url, loop.gateway.url, "jobs,retraining"]
     with (loop.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:

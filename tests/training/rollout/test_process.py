@@ -19,9 +19,10 @@ from gateway.store.health import Healths
 from gateway.store.releases import Releases, Target
 from gateway.store.rollouts import LIVE, Rollout, Rollouts
 from tests.gateway.running import ROOT, RunningGateway, running_gateway, serve_release, wait
+from tests.training.working import COMMAND as WORKER
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # it starts DBOS many times
-_PLAN: dict[str, Any] = {
+PLAN: dict[str, Any] = {
     "shadow_requests": 20,
     "shadow_share": 0.5,
     "shares": [0.2, 0.5],
@@ -33,19 +34,6 @@ _PLAN: dict[str, Any] = {
     "settle_s": 1.0,
     "poll_s": 0.2,
 }
-_WORKER = """
-import signal, sys, threading
-from pathlib import Path
-from training.lanes.places import WorkerConfig
-from training.worker import Worker
-stop = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stop.set())
-home, url, gateway = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
-config = WorkerConfig(
-    url, home, home / "models", period_s=0.2, stale_s=2.0, gateway_url=gateway, lanes=("rollouts",)
-)
-Worker(config).run(stop)
-"""
 _KILLED = ("shadow", "canary-20", "canary-50")
 _NEW, _OLD = "new-1", "production-1"
 
@@ -109,7 +97,7 @@ def world(home: Path) -> Iterator[tuple[RunningGateway, Clients, Path]]:
 @contextlib.contextmanager
 def worker(gateway: RunningGateway) -> Iterator[psutil.Process]:
     url = str(gateway.database.engine.url)
-    command = [sys.executable, "-c", _WORKER, str(gateway.home), url, gateway.url]
+    command = [*WORKER, str(gateway.home), url, gateway.url, "rollouts"]
     with (gateway.home / "worker.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
@@ -126,7 +114,7 @@ def processes(worker: psutil.Process) -> list[psutil.Process]:
 
 
 def start(gateway: RunningGateway, **plan: Any) -> str:
-    rollout = Rollout("rlt-1", "production", _NEW, _OLD, _PLAN | plan)
+    rollout = Rollout("rlt-1", "production", _NEW, _OLD, PLAN | plan)
     return Rollouts(gateway.database).add(rollout).id
 
 
