@@ -10,8 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as a table; what is in them is shown as it is, never as markup."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str = "There is nothing yet."
+) -> None:
+    """Print rows as a table, or that there are none.
+
+    What is in them is shown as it is, never as markup.
+    """
+    if not rows:
+        print(empty)
+        return
     table = Table()
     for place, column in enumerate(columns):
         # The first names the row: it is copied, and must stand in one piece.

@@ -60,7 +60,11 @@ def list_rollouts(
         (r.id, r.alias, f"{r.candidate}\nfor {r.previous}", _state(r), _clock(r.created_at))
         for r in found
     ]
-    print_table(("id", "alias", "candidate", "state", "began (UTC)"), rows)
+    print_table(
+        ("id", "alias", "candidate", "state", "began (UTC)"),
+        rows,
+        empty="There is no rollout yet: `driftgate rollout start ALIAS RELEASE` begins one.",
+    )
 
 
 @app.command(epilog="Example: driftgate rollout show rlt-1a2b --json")

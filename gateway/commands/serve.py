@@ -141,6 +141,7 @@ def _welcome(settings: Settings, console: Console, key: str | None) -> None:
     console.print(Panel.fit(f"[bold]Driftgate serves {url}/v1[/]  (docs: {url}/docs)"))
     # Printed raw: a wrapped or styled line would not work as pasted.
     out = sys.stdout
+    out.write(f"Console: {url}/console (log in with the key)\n")
     if key is None:
         out.write("Use one of your keys (`driftgate keys list`).\n")
     else:

@@ -124,6 +124,9 @@ def list_comparisons(
     if as_json:
         typer.echo(json.dumps([_shown(each) for each in found], indent=2))
         return
+    if not found:
+        typer.echo("There is no comparison yet: driftgate compare create ALIAS makes one.")
+        return
     shown = Table("id", "candidate", "against", "decided", "verdict", "made (UTC)")
     for each in found:
         standing = each.standing or {}
