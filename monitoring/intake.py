@@ -38,15 +38,26 @@ class Intake:
         settle_s: Age at which a record is taken to be there, in seconds: they are written when the
             answer ends, and one that is passed by is lost to the evidence.
         clock: Unix seconds.
+        every_s: Least time from the begin of a window to the next one's, in seconds. What comes
+            between them is in none, so that busy traffic costs the monitor no more than one window
+            in this time. Which requests these are follows from their times alone: a monitor that
+            was away judges the same windows.
     """
 
-    def __init__(self, store: Monitoring, settle_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Monitoring,
+        settle_s: float,
+        clock: Callable[[], float],
+        every_s: float = 0.0,
+    ) -> None:
         self._store, self._settle_s, self._clock = store, settle_s, clock
+        self._every_s = every_s
 
     def window(self, state: MonitorState, size: int) -> Taken:
         """Return the next `size` requests that count, or none where there are not so many."""
         detail = self._after_a_jump(state)
-        place = _place(detail, "place")
+        place = max(_place(detail, "place"), Place(detail.get("not_before", 0.0), ""))
         limit = size * _SPARE
         records = self._store.arrivals(state.alias, state.release, place, self._before(), limit)
         counted = set(detail.get("counted", ()))
@@ -60,6 +71,7 @@ class Intake:
             last = records[-1]
             detail["place"] = [last.created_at, last.completion_id]
             return Taken((), len(fresh), piece.textless, detail)
+        detail["not_before"] = piece.requests[0].at + self._every_s
         return Taken(piece.requests, piece.left_out, piece.textless, detail)
 
     def scores(self, state: MonitorState) -> tuple[list[float], list[Any]]:
@@ -85,7 +97,8 @@ class Intake:
         begin = self._before() - _LOOK_BACK_S
         windows = self._store.windows(state.alias, state.release, after=state.windows - 200)
         judged = [id for window in windows if window.last_at > begin for id in window.requests]
-        return detail | {"place": [begin, ""], "counted": judged[-_MOST_COUNTED:]}
+        judged = judged[-_MOST_COUNTED:]
+        return detail | {"place": [begin, ""], "not_before": begin, "counted": judged}
 
 
 def _place(detail: Mapping[str, Any], name: str) -> Place:

@@ -30,6 +30,12 @@ class MonitorSettings(FileSettings):
         10.0, ge=0, description="Age at which a request is taken to be recorded, in seconds."
     )
     monitor_window: int = Field(50, ge=10, le=1000, description="Requests of a window.")
+    monitor_window_every_s: float = Field(
+        60.0,
+        ge=0,
+        description="Least time from the begin of a window to the next one's, in seconds; requests "
+        "between them are judged in no window. 0: every request is.",
+    )
     monitor_reference_rows: int = Field(
         5000,
         ge=100,
@@ -55,7 +61,7 @@ class MonitorSettings(FileSettings):
         200, ge=20, description="Losses that the baseline of a harm signal is made of."
     )
     monitor_report_windows: int = Field(
-        20, ge=1, description="Windows after which a new report is written, beside each alarm."
+        240, ge=1, description="Windows after which a new report is written, beside each alarm."
     )
     monitor_keep_days: float = Field(
         90.0, gt=0, description="Age at which judged windows are deleted, in days."

@@ -65,7 +65,8 @@ class Watcher:
         self._store, self._healths, self._embedder = store, healths, embedder
         self._settings, self._clock = settings, clock
         self._levels = settings.levels()
-        self._intake = Intake(store, settings.monitor_settle_s, clock)
+        every_s = settings.monitor_window_every_s
+        self._intake = Intake(store, settings.monitor_settle_s, clock, every_s)
         self._beside: dict[str, list[float]] = {}
 
     def add_losses(self, signal: str, losses: Sequence[float]) -> None:

@@ -1,6 +1,6 @@
 """The loop closes by itself: `make demo-loop`. SmolLM2 on two cores.
 
-    python -m examples.loop [--data ../shared/data] [--out .driftgate/loop] [--quick]
+    python -m examples.loop [--data ../shared/data] [--out .driftgate/loop] [--quick] [--kills N]
 
 A bank's assistant is fine-tuned on some topics and served. Customers keep asking; then new topics
 come up. From there on nobody touches anything: the monitor finds it, documents ground the answers,
@@ -24,7 +24,7 @@ from examples.loop.timeline import Moment
 
 _COLOURS = {
     "step": "bold", "health": "bold magenta", "alias": "cyan", "retraining": "bold green",
-    "rollout": "green", "job": "dim", "window": "dim", "trouble": "bold red",
+    "rollout": "green", "job": "dim", "window": "dim", "trouble": "bold red", "kill": "bold red",
 }  # fmt: skip
 
 
@@ -38,7 +38,8 @@ def main() -> int:
         minutes = (moment.at - began) / 60
         console.print(Text(f"{minutes:5.1f} min  {moment.text}", _COLOURS.get(moment.kind, "")))
 
-    run = Run(QUICK if options.quick else FULL, options.data, options.out, show)
+    scenario = QUICK if options.quick else FULL
+    run = Run(scenario, options.data, options.out, show, kills=options.kills)
     try:
         story = run.play()
     except (RunFailed, RuntimeError, OSError, openai.APIError) as error:
@@ -57,6 +58,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path(".driftgate/loop"))
     parser.add_argument("--quick", action="store_true", help="as the tests run it: smaller")
+    parser.add_argument(
+        "--kills", type=int, default=0, help="processes killed by -9 at random moments"
+    )
     return parser.parse_args()
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from gateway.store.traffic import Traffic
 # Workers read a moved alias within this time, in seconds; until then both releases are right.
 _MOVING_S = 2.0
 _ENDS = ("stop", "length")
+# From a kill until what was killed is back, in seconds: on two busy cores an engine takes longest.
+KILLED_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,27 @@ class Accounts:
     def clean(self) -> bool:
         """Return whether every request got a whole answer of the right release, and is known."""
         return not (self.lost or self.truncated or self.wrong_release or self.unrecorded)
+
+    def beside(self, kills: Sequence[float]) -> "Accounts":
+        """Return the accounts without what a kill explains; kills are Unix seconds.
+
+        Whose process is killed gets no answer, or no whole one, and nobody else writes it down. A
+        wrong release is explained by nothing.
+        """
+
+        def unexplained(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return [
+                line
+                for line in lines
+                if not any(k - line["seconds"] <= line["at"] <= k + KILLED_S for k in kills)
+            ]
+
+        return replace(
+            self,
+            lost=unexplained(self.lost),
+            truncated=unexplained(self.truncated),
+            unrecorded=unexplained(self.unrecorded),
+        )
 
 
 def read(path: Path) -> list[dict[str, Any]]:

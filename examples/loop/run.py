@@ -12,6 +12,7 @@ from pathlib import Path
 from examples.banking77 import INSTRUCTION
 from examples.loop import settings
 from examples.loop.accounts import account, read
+from examples.loop.kills import Kill, Killer
 from examples.loop.measure import Measured, measure
 from examples.loop.service import Service
 from examples.loop.settings import Scenario
@@ -38,10 +39,20 @@ class Run:
         data: Folder with `banking77/`.
         out: Where everything of it is kept; what is there already is deleted.
         show: Called with what happens.
+        kills: How many processes are killed by -9 at random moments, from the first customer on
+            until the promotion.
+        promoted: Called with the service and the new release, while all of it runs.
     """
 
     def __init__(
-        self, scenario: Scenario, data: Path, out: Path, show: Callable[[Moment], None]
+        self,
+        scenario: Scenario,
+        data: Path,
+        out: Path,
+        show: Callable[[Moment], None],
+        *,
+        kills: int = 0,
+        promoted: Callable[[Service, str], None] = lambda *_: None,
     ) -> None:
         self._scenario = scenario
         self._out = out.absolute()
@@ -51,6 +62,9 @@ class Run:
         self._wrong: list[str] = []
         self._shifted = 0.0
         self._promoted: float | None = None
+        self._after_promotion = promoted
+        self._kills = kills
+        self._killer = Killer(kills, seed=int(time.time()), show=self._tell_kill)
 
     def play(self) -> Story:
         """Do all of it, and tell it.
@@ -63,7 +77,8 @@ class Run:
         shutil.rmtree(self._out, ignore_errors=True)
         home = self._out / "home"
         home.mkdir(parents=True)
-        with serving(home, {**settings.SERVE, **self._scenario.serve}) as (url, key):
+        own = {**settings.SERVE, **self._scenario.serve}
+        with serving(home, own, again=True) as (url, key):
             self._service = Service(home, url, key)
             self._timeline = Timeline(self._service.database_url, self._show)
             self._timeline.start()
@@ -74,9 +89,11 @@ class Run:
                 self._begin()
                 self._shift()
                 self._wait_for_promotion()
+                self._after_promotion(self._service, self._second)
                 if self._scenario.bad_candidates:
                     self._try_bad_candidates()
             finally:
+                self._killer.stop()
                 self._service.end_customers()
                 self._timeline.close()
             story = self._story()
@@ -121,6 +138,7 @@ class Run:
         self._command("loop", "set", _ALIAS, "--file", str(self._loop_file()))
         self._customers(new=0.0)
         self._say("customers ask about the known topics")
+        self._killer.start()
         windows = self._scenario.usual_windows + 1
         self._wait("the reference and some usual windows", lambda: self._windows() >= windows, 1200)
         if self._service.health(_ALIAS) != "HEALTHY":
@@ -133,14 +151,20 @@ class Run:
         self._say(f"new topics: {self._scenario.new:.0%} of the questions")
         self._wait("the monitor finds it", lambda: self._service.health(_ALIAS) != "HEALTHY", 900)
         time.sleep(_READ_S)
-        self._measure("the release is stale, documents ground its answers")
+        with self._killer.held():
+            self._wait("answers", lambda: self._service.answers(_ALIAS), 300)
+            self._measure("the release is stale, documents ground its answers")
 
     def _wait_for_promotion(self) -> None:
         """Nobody does anything."""
-        self._wait("the retraining has ended", lambda: self._service.retrained() is not None, 3000)
+        self._wait("the retraining has ended", self._over, 3000)
+        self._killer.stop()
+        if len(self._killer.killed) < self._kills:
+            self._wrong.append(f"it was over after {len(self._killer.killed)} kills")
         ended = self._service.retrained()
         if ended is None or ended.outcome != "promoted":
             raise RunFailed(f"the retraining ended as {ended and ended.outcome}: {ended}")
+        self._wait("answers", lambda: self._service.answers(_ALIAS), 300)
         self._promoted = self._service.promoted_at()
         self._second = self._service.serving(_ALIAS)
         self._measure("the new release")
@@ -149,6 +173,11 @@ class Run:
             self._wrong.append("the new release is not shown to be better on the new topics")
         if after.known.value < before.known.value - settings.LOOP["margin"]:
             self._wrong.append("the new release is worse on the known topics")
+
+    def _over(self) -> bool:
+        """Return whether it has come to an end; one that a kill has spoilt is tried again."""
+        ended = self._service.retrained()
+        return ended is not None and (ended.outcome == "promoted" or not self._killer.killed)
 
     def _try_bad_candidates(self) -> None:
         """A release that must not pass the gates, and one that shows in the canary only."""
@@ -166,7 +195,7 @@ class Run:
     def _story(self) -> Story:
         lines = read(self._out / "requests.jsonl")
         accounts = account(lines, self._service.database_url)
-        if not accounts.clean:
+        if not accounts.beside([kill.at for kill in self._killer.killed]).clean:
             self._wrong.append("not every request was answered whole, by the right release")
         title = "A model went stale, and was replaced by a better one, with nobody watching"
         return Story(
@@ -178,6 +207,7 @@ class Run:
             evidence=self._timeline.evidence,
             threshold=settings.FALSE_ALARM_WINDOWS,
             measured=self._measured,
+            kills=len(self._killer.killed),
             requests=lines,
             accounts=accounts,
             rollouts=self._service.rollouts(),
@@ -209,6 +239,9 @@ class Run:
 
     def _windows(self) -> int:
         return sum(each.release == self._first for each in self._timeline.evidence)
+
+    def _tell_kill(self, kill: Kill) -> None:
+        self._timeline.tell(f"kill -9: {kill.part}", "kill", kill.at)
 
     def _say(self, text: str) -> None:
         self._timeline.tell(text)

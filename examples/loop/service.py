@@ -91,8 +91,8 @@ class Service:
         """Return whether an engine of a release or alias answers."""
         try:
             self._client.completions.create(model=model, prompt="Hello", max_tokens=1)
-        except (openai.InternalServerError, openai.NotFoundError):
-            return False  # no engine yet, or the gateway has not read of it yet
+        except (openai.InternalServerError, openai.NotFoundError, openai.APIConnectionError):
+            return False  # no engine yet, or the gateway has not read of it yet, or is starting
         return True
 
     def begin_customers(self, folder: Path, users: int, questions: Mapping[str, Any]) -> None:

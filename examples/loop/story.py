@@ -34,6 +34,7 @@ class Story:
         attribution: Which part was at fault, as the retraining found.
         wrong: What did not end as it must; empty where all did.
         versions: Of what ran.
+        kills: How many processes were killed by -9.
     """
 
     title: str
@@ -50,6 +51,7 @@ class Story:
     attribution: dict[str, Any] | None
     wrong: Sequence[str]
     versions: dict[str, str] = field(default_factory=dict)
+    kills: int = 0
 
     def write(self, folder: Path) -> Path:
         """Write `story.html` and `story.json`; returns the page."""
@@ -86,6 +88,8 @@ class Story:
             ("right on new topics", f"{before.new.value:.0%} → {after.new.value:.0%}"),
             ("right on known topics", f"{before.known.value:.0%} → {after.known.value:.0%}"),
         ]
+        if self.kills:
+            found.append(("processes killed by -9", f"{self.kills}"))
         if self.promoted is not None:
             took = (self.promoted - self.shifted) / 60
             found.append(("from the shift to the new release", f"{took:.0f} min"))
@@ -96,7 +100,8 @@ class Story:
         counts = {name: len(getattr(accounts, name)) for name in Accounts.__dataclass_fields__}
         return {
             "title": self.title, "began": self.began, "shifted": self.shifted,
-            "promoted": self.promoted, "wrong": list(self.wrong), "requests": counts,
+            "promoted": self.promoted, "wrong": list(self.wrong), "kills": self.kills,
+            "requests": counts,
             "measured": [asdict(each) for each in self.measured],
             "moments": [asdict(each) for each in self.moments],
             "evidence": [asdict(each) for each in self.evidence],

@@ -28,8 +28,8 @@ _SLOW_S = "3"
 _HEALTHY_S = 15.0
 _MONITOR = {
     "monitor_period_s": "0.5", "monitor_settle_s": "2", "monitor_reference_rows": "400",
-    "monitor_window": "25", "monitor_baseline": "60", "monitor_false_alarm_windows": "1000",
-    "monitor_report_windows": "1000",
+    "monitor_window": "25", "monitor_window_every_s": "0", "monitor_baseline": "60",
+    "monitor_false_alarm_windows": "1000", "monitor_report_windows": "1000",
 }  # fmt: skip
 
 

@@ -36,7 +36,8 @@ class World:
         self.settings = MonitorSettings.model_construct(
             home=home, monitor_reference_rows=400, monitor_window=50, monitor_settle_s=0.0,
             monitor_false_alarm_windows=1000.0, monitor_baseline=200, monitor_tolerance=0.05,
-            monitor_harm_alpha=0.01, monitor_keep_days=90.0, **settings,
+            monitor_harm_alpha=0.01, monitor_keep_days=90.0, monitor_window_every_s=0.0,
+            **settings,
         )  # fmt: skip
         self.store, self.healths = Monitoring(database), Healths(database)
         self.rng = np.random.default_rng(0)

@@ -85,6 +85,20 @@ def test_windows_follow_each_other_and_wait_until_they_are_full(database: Databa
     assert [request.id for request in late.requests] == ["20", "21", "22", "23", "24"]
 
 
+def test_busy_traffic_is_sampled_and_slow_traffic_is_judged_whole(database: Database) -> None:
+    Traffic(database).add([record(f"a{n:03}", 100.0 + n / 10) for n in range(300)])  # 30 s of it
+    Traffic(database).add([record(f"b{n:03}", 140.0 + n * 2) for n in range(30)])  # 60 s of it
+    intake = Intake(Monitoring(database), 0.0, lambda: 500.0, every_s=12.0)
+    state, windows = MonitorState("m", "r"), []
+    while (taken := intake.window(state, 10)).requests:
+        windows.append([taken.requests[0].id, taken.requests[-1].id])
+        state = MonitorState("m", "r", detail=taken.detail)
+    assert windows == [
+        ["a000", "a009"], ["a120", "a129"], ["a240", "a249"],  # begin 12 s apart
+        ["b000", "b009"], ["b010", "b019"], ["b020", "b029"],  # last 20 s each, without a gap
+    ]  # fmt: skip
+
+
 def test_records_that_hold_no_window_are_passed_by(database: Database) -> None:
     Traffic(database).add([record(f"{n:03}", float(n), messages=None) for n in range(100)])
     Traffic(database).add([record(f"{n:03}", float(n)) for n in range(100, 110)])

@@ -113,7 +113,8 @@ def monitor(home: Path, url: str) -> contextlib.AbstractContextManager[psutil.Pr
     settings = {
         "HOME": str(home), "DATABASE_URL": url, "MONITOR_PORT": "0", "MONITOR_PERIOD_S": "0.5",
         "MONITOR_SETTLE_S": "1", "MONITOR_REFERENCE_ROWS": str(_REFERENCE),
-        "MONITOR_WINDOW": str(_WINDOW), "MONITOR_REPORT_WINDOWS": "1000",
+        "MONITOR_WINDOW": str(_WINDOW), "MONITOR_WINDOW_EVERY_S": "0",
+        "MONITOR_REPORT_WINDOWS": "1000",
     }  # fmt: skip
     return started(
         home / "monitor.log", sys.executable, "-m", "gateway.cli", "monitor", "run",

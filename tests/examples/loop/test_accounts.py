@@ -81,3 +81,19 @@ def test_after_a_move_both_releases_are_right_for_as_long_as_workers_take(store:
     ]
     wrong = account(lines, store).wrong_release
     assert [line["id"] for line in wrong] == ["before", "long after"]
+
+
+def test_a_kill_explains_what_was_cut_and_no_wrong_release(store: str) -> None:
+    lines = [
+        _line("under way", at=99.0, seconds=2.0, error="APIConnectionError"),
+        _line("until it was back", at=200.0, error="InternalServerError"),
+        _line("long after", at=500.0, error="InternalServerError"),
+        _line("before", at=90.0, error="APIConnectionError"),
+        _line("wrong", "shadow", at=100.0),
+    ]
+    _record(store, lines[-1])
+    accounts = account(lines, store)
+    assert len(accounts.lost) == 4
+    left = accounts.beside([100.0])
+    assert [line["id"] for line in left.lost] == ["long after", "before"]
+    assert [line["id"] for line in left.wrong_release] == ["wrong"]
