@@ -1,9 +1,11 @@
-"""The items of a blind comparison: both releases are asked the same, or have been already.
+"""The items of a blind comparison: both sides are asked the same, or have been already.
 
-What is asked is what people asked of the alias lately, or questions of a file. Answers that the
-shadow stage of a rollout has made are there already: the same request, answered by both.
+The sides are two releases, or one without documents and with them. What is asked is what people
+asked of the alias lately, or questions of a file. Answers that the shadow stage of a rollout has
+made are there already: the same request, answered by both.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,10 +15,14 @@ from gateway.store.comparisons import Item
 from gateway.store.database import Database
 from gateway.store.traffic import Traffic, TrafficRecord
 from monitoring.requests import PROBE
-from training.asking import Asked, Question
+from training.asking import Asked, Question, Retrieval
 
 _PAGE = 100
 _AT_ONCE = 4
+_CITATION = re.compile(r"\s*\[\d+\]")
+
+Sides = tuple[Retrieval | None, Retrieval | None]
+"""Whether baseline and candidate retrieve; None: as the alias's policy says."""
 
 
 class Asks(Protocol):
@@ -48,38 +54,46 @@ def ask_both(
     baseline: str,
     candidate: str,
     *,
+    retrieval: Sides = (None, None),
     max_tokens: int = 512,
     told: Callable[[int], None] = lambda _: None,
 ) -> Both:
-    """Ask both releases the same questions.
+    """Ask both sides the same questions.
+
+    Where one side alone retrieves, markers of citations are taken out: they would tell which it is.
 
     Args:
         asker: Asks through the gateway.
         asked: Conversations.
         baseline: A release that is served.
         candidate: Another one that is served.
+        retrieval: Whether each retrieves.
         max_tokens: Of an answer.
         told: Hears how many questions are done.
     """
+    sides = list(zip((baseline, candidate), retrieval, strict=True))
     items: list[Item] = []
     failed: list[str] = []
     same = 0
     for at in range(0, len(asked), _AT_ONCE):
         part = asked[at : at + _AT_ONCE]
         questions = [
-            Question(model, turns, max_tokens=max_tokens, timeout_s=300.0)
+            Question(model, turns, retrieves, max_tokens=max_tokens, timeout_s=300.0)
             for turns in part
-            for model in (baseline, candidate)
+            for model, retrieves in sides
         ]
         answers = iter(asker.ask_many(questions, _AT_ONCE))
         for turns, old, new in zip(part, answers, answers, strict=True):
             wrong = _wrong(old, baseline) or _wrong(new, candidate)
+            texts = old.text, new.text
+            if retrieval[0] != retrieval[1]:
+                texts = _CITATION.sub("", old.text), _CITATION.sub("", new.text)
             if wrong is not None:
                 failed.append(wrong)
-            elif old.text.strip() == new.text.strip():
+            elif texts[0].strip() == texts[1].strip():
                 same += 1
             else:
-                items.append(Item(0, turns, old.text, new.text))
+                items.append(Item(0, turns, *texts))
         told(at + len(part))
     return Both(tuple(items), same, tuple(failed))
 

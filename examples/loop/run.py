@@ -119,7 +119,9 @@ class Run:
         write_jsonl(folder / "train.jsonl", rows)
         write_jsonl(folder / "valid.jsonl", list(self._task.valid))
         self._say(f"the first release is trained on {len(self._task.known)} topics")
-        release = self._service.fine_tune(folder, {**settings.TRAINING, "evaluation.cases": 16})
+        release = self._service.fine_tune(
+            folder, {**self._scenario.trained(), "evaluation.cases": 8}
+        )
         self._wait("an engine of the first release", lambda: self._service.answers(release), 600)
         self._first = release
         self._base = self._service.serving(_ALIAS)
@@ -234,7 +236,7 @@ class Run:
 
     def _loop_file(self) -> Path:
         path = self._out / "loop.yaml"
-        path.write_text(json.dumps(settings.LOOP, indent=1))  # JSON is YAML
+        path.write_text(json.dumps(self._scenario.closed(), indent=1))  # JSON is YAML
         return path
 
     def _windows(self) -> int:

@@ -67,7 +67,6 @@ LOOP: dict[str, Any] = {
     "back_off_s": 15.0,
     "longest_back_off_s": 60.0,
     "recipe": "tiny-cpu",
-    "overrides": TRAINING,
     "cases": 120,
     "margin": 0.1,
     # Whoever reads the documents well does no harm: drift that lasts is cause enough to learn them.
@@ -90,6 +89,8 @@ class Scenario:
         new: Share of the new topics after the shift.
         bad_candidates: Whether bad releases are rolled out as well, to be stopped.
         serve: More settings of the service.
+        training: More settings of each training.
+        loop: More settings of the loop.
     """
 
     sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40))
@@ -101,15 +102,28 @@ class Scenario:
     new: float = 0.5
     bad_candidates: bool = True
     serve: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    loop: Mapping[str, Any] = field(default_factory=dict)
+
+    def trained(self) -> dict[str, Any]:
+        """Return how releases are trained."""
+        return {**TRAINING, **self.training}
+
+    def closed(self) -> dict[str, Any]:
+        """Return the settings of the loop."""
+        return {**LOOP, "overrides": self.trained(), **self.loop}
 
 
 FULL = Scenario()
 QUICK = Scenario(
-    sizes=Sizes(known=3, new=1, rows=44, valid=10),
-    grounded_rows=20,
-    test_rows=8,
+    sizes=Sizes(known=2, new=1, rows=32, valid=8),
+    grounded_rows=12,
+    test_rows=10,
+    users=2,
     usual_windows=2,
     bad_candidates=False,
     serve={"DRIFTGATE_MONITOR_REFERENCE_ROWS": "100", "DRIFTGATE_MONITOR_WINDOW": "10"},
+    training={"max_steps": 32},
+    loop={"cases": 80},
 )
 """What the tests run: the same steps, as small as they can be and still show something."""

@@ -20,6 +20,7 @@ from gateway.store.health import Healths
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.releases import Releases
 from monitoring.across import RATE, believed_harm
+from monitoring.commands.alerts import alerts
 from monitoring.settings import MonitorSettings
 
 app = typer.Typer(help="Watch what aliases answer: drift, harm, health.", no_args_is_help=True)
@@ -181,6 +182,9 @@ def clear(
         if not cleared(settings, database, alias, _release(database, alias, release), reason):
             _end(f"There is no evidence about {alias} yet.")
         typer.echo(f"{alias} is HEALTHY; its evidence begins anew.")
+
+
+app.command(epilog="Example: driftgate monitor alerts")(alerts)
 
 
 def _work(work: Callable[[MonitorSettings, Database], Awaitable[None]]) -> None:

@@ -31,7 +31,7 @@ from gateway.store.releases import Releases, leading
 from gateway.store.rollouts import Rollouts
 from training.asking import GatewayAsker
 from training.commands.loop_store import Places, fail, opened, serving, when
-from training.comparing import Both, ask_both, recent, shadowed
+from training.comparing import Both, Sides, ask_both, recent, shadowed
 
 app = typer.Typer(
     help="People say, blindly, which of two releases is better.", no_args_is_help=True
@@ -57,6 +57,9 @@ def create(
         Path | None, typer.Option(help="JSONL with `prompt` or `messages`, asked of both.")
     ] = None,
     shadow: Annotated[bool, typer.Option(help="Take the rollout's mirrored requests.")] = False,
+    documents: Annotated[
+        bool, typer.Option(help="Compare the one in service with itself, when it has documents.")
+    ] = False,
     gold: Annotated[Path | None, typer.Option(help="JSONL with `prompt`, `good`, `bad`.")] = None,
     count: Annotated[int, typer.Option(min=1, max=5000, help="Most questions.")] = 120,
     name: Annotated[str | None, typer.Option(help="What raters read at the top.")] = None,
@@ -75,11 +78,13 @@ def create(
     """Make a comparison. Without a file, both are asked what people asked of the alias lately."""
     if sum(1 for given in (items, questions, shadow or None) if given is not None) > 1:
         fail("Give one of --items, --questions and --shadow.")
+    if documents and (candidate or items or shadow):
+        fail("--documents asks the release in service: not with --candidate, --items or --shadow.")
     places = Places()
     with opened(places) as database:
         old = baseline or serving(database, alias)
-        new = candidate or _candidate(database, alias)
-        for release in (old, new):
+        new = old if documents else candidate or _candidate(database, alias)
+        for release in {old, new}:
             if Releases(database).get(release) is None:
                 fail(f"There is no release {release!r}; `driftgate releases list` names them.")
         try:
@@ -90,12 +95,14 @@ def create(
                 both = shadowed(database, alias, old, new, count)
             else:
                 asked = read_questions(questions) if questions else recent(database, alias, count)
-                both = _ask(database, places, alias, asked[:count], old, new, max_tokens)
+                sides: Sides = ("off", "always") if documents else (None, None)
+                both = _ask(database, places, alias, asked[:count], old, new, sides, max_tokens)
         except (LineInvalid, OSError) as error:
             fail(str(error))
         wanted = Comparison(
             name=name or f"Which answer is better? ({alias})", alias=alias,
-            baseline=old, candidate=new, criteria=criterion or list(CRITERIA), guidance=guidance,
+            baseline=old, candidate=f"{old} with documents" if documents else new,
+            criteria=criterion or list(CRITERIA), guidance=guidance,
             raters=raters, margin=margin, alpha=alpha, gold_accuracy=gold_accuracy,
             stops_early=not keep_open, created_by="command line",
         )  # fmt: skip
@@ -257,7 +264,7 @@ def export(
 
 def _ask(
     database: Database, places: Places, alias: str, asked: Sequence[Turns], old: str, new: str,
-    max_tokens: int,
+    sides: Sides, max_tokens: int,
 ) -> Both:  # fmt: skip
     if not asked:
         fail(f"Nothing was asked of {alias!r} whose texts are kept; give --questions or --items.")
@@ -266,7 +273,7 @@ def _ask(
         task = shown.add_task("Asking both", total=len(asked))
         with GatewayAsker(database, places.gateway_url(), f"compare {new}", like=alias) as asker:
             return ask_both(
-                asker, asked, old, new, max_tokens=max_tokens,
+                asker, asked, old, new, retrieval=sides, max_tokens=max_tokens,
                 told=lambda done: shown.update(task, completed=done),
             )  # fmt: skip
 

@@ -18,6 +18,8 @@ from gateway.store.rollouts import Rollout, Rollouts
 from training.commands.compare import app
 from training.comparing import Both, ask_both
 
+_MARK = {"always": ", as the page says. [1]", "off": "", None: ""}
+
 
 @pytest.fixture
 def database(
@@ -136,6 +138,7 @@ def test_the_candidate_is_that_of_the_rollout(database: Database) -> None:
         (["create", "production", "--candidate", "m-1", "--items", "items.jsonl"],
          "`candidate` must be another"),
         (["create", "production", "--items", "items.jsonl", "--shadow"], "Give one of"),
+        (["create", "production", "--documents", "--candidate", "m-2"], "not with --candidate"),
         (["show", "cmp-0"], "There is no comparison 'cmp-0'"),
         (["revoke", "inv-0"], "There is no invite 'inv-0'"),
         (["export", "cmp-0", "--format", "xlsx"], "--format is one of jsonl, csv"),
@@ -167,8 +170,8 @@ def test_questions_are_asked_of_both(database: Database, monkeypatch: pytest.Mon
         def ask_many(self, questions: Any, concurrency: int = 4) -> list[Any]:
             from training.asking import Asked
 
-            return [Asked(f"{q.model} says {q.messages[0]['content']}", 200, q.model, 0.1)
-                    for q in questions]  # fmt: skip
+            return [Asked(f"{q.model} says {q.messages[0]['content']}{_MARK.get(q.retrieval, '')}",
+                          200, q.model, 0.1) for q in questions]  # fmt: skip
 
     monkeypatch.setattr("training.commands.compare.GatewayAsker", Asker)
     Path("q.jsonl").write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "three"}\n')
@@ -180,3 +183,11 @@ def test_questions_are_asked_of_both(database: Database, monkeypatch: pytest.Mon
     assert sorted(item.candidate for item in items) == ["m-2 says one", "m-2 says two"]
     assert asked == [("compare m-2", "production")]
     assert isinstance(ask_both(Asker(0, 0, "", like=""), [], "m-1", "m-2"), Both)
+
+    asked_of_it = ("create", "production", "--questions", "q.jsonl", "--documents", "--json")
+    status, told, _ = ran(*asked_of_it)
+    assert status == 0
+    made = json.loads(told)
+    assert (made["baseline"], made["candidate"]) == ("m-1", "m-1 with documents")
+    said = {(item.baseline, item.candidate) for item in Comparisons(database).items(made["id"])}
+    assert ("m-1 says one", "m-1 says one, as the page says.") in said  # no marker tells which
