@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from gateway import answers, spool, wire
-from gateway.grounding.notes import generations_of
+from gateway.grounding.notes import generations_of, without_texts
 from gateway.lifeline import die_with_parent
 from gateway.metrics import RecordMetrics, SpanMetrics
 from gateway.served import Served
@@ -193,7 +193,7 @@ class Recorder:
             duration_s=served.duration_s,
             logprob_mean=-nll if answer.logprob_mean is None and nll else answer.logprob_mean,
             logprob_tail=answer.logprob_tail,
-            retrieval=notes,
+            retrieval=notes if keep or notes is None else without_texts(notes),
             outcome=served.outcome,
             status=served.status,
             metadata=request.metadata if keep else {},

@@ -216,7 +216,8 @@ class Settings(FileSettings):
         0.5, gt=0, description="How often a worker re-reads aliases, engines and keys, in seconds."
     )
     record_texts: bool = Field(
-        True, description="Keep prompts and answers in the traffic log; off: only the numbers."
+        True,
+        description="Keep prompts, answers and passages in the traffic log; off: only the numbers.",
     )
     record_spool_bytes: int = Field(
         256 * 2**20,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from locust import User, between, events, task
+from locust import User, events, task
 
 _FOLDER = Path(os.environ.get("LOOP_CROWD", "."))
 _BEFORE = ("", "", "", "Hi, ", "Hello! ", "Hey, ", "Good morning. ", "Quick question: ")
@@ -39,7 +39,7 @@ class Scene:
         self._new: list[list[str]] = given["new"]
         self._path = folder / "scene.json"
         self._read_at = 0
-        self._now: dict[str, float] = {"new": 0.0, "feedback": 0.0}
+        self._now: dict[str, float] = {"new": 0.0, "feedback": 0.0, "pause_s": 1.0}
         self._log = (folder / "requests.jsonl").open("a")
         self._lock = threading.Lock()
         self._next_key = 0
@@ -51,7 +51,7 @@ class Scene:
             return self.keys[self._next_key % len(self.keys)]
 
     def now(self) -> dict[str, float]:
-        """Return the shares of now: of new topics, and of answers that somebody judges."""
+        """Return what goes on: shares of new topics and of judged answers, the mean pause."""
         changed = self._path.stat().st_mtime_ns
         if changed != self._read_at:
             self._read_at, self._now = changed, json.loads(self._path.read_text())
@@ -73,8 +73,11 @@ class Scene:
 class Customer(User):  # type: ignore[misc]
     """Asks, waits for the whole answer, sometimes says whether it was right, asks again."""
 
-    wait_time = between(0.2, 0.8)
     scene: Scene
+
+    def wait_time(self) -> float:
+        """Return the pause before the next question, in seconds."""
+        return random.uniform(0.4, 1.6) * self.scene.now()["pause_s"]  # noqa: S311
 
     def on_start(self) -> None:
         self.client = openai.OpenAI(

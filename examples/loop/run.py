@@ -138,7 +138,7 @@ class Run:
             self._out, self._scenario.users, {"instruction": INSTRUCTION, **questions}
         )
         self._command("loop", "set", _ALIAS, "--file", str(self._loop_file()))
-        self._customers(new=0.0)
+        self._customers(new=0.0, pause_s=settings.BUSY_S)
         self._say("customers ask about the known topics")
         self._killer.start()
         windows = self._scenario.usual_windows + 1
@@ -149,7 +149,7 @@ class Run:
     def _shift(self) -> None:
         """The new topics come up."""
         self._shifted = time.time()
-        self._customers(new=self._scenario.new)
+        self._customers(new=self._scenario.new, pause_s=settings.BUSY_S)
         self._say(f"new topics: {self._scenario.new:.0%} of the questions")
         self._wait("the monitor finds it", lambda: self._service.health(_ALIAS) != "HEALTHY", 900)
         time.sleep(_READ_S)
@@ -158,8 +158,12 @@ class Run:
             self._measure("the release is stale, documents ground its answers")
 
     def _wait_for_promotion(self) -> None:
-        """Nobody does anything."""
-        self._wait("the retraining has ended", self._over, 3000)
+        """Nobody does anything; while it trains, customers ask less, since they share its cores."""
+        self._wait("a training begins", lambda: self._is_at("train"), 1500)
+        self._customers(new=self._scenario.new, pause_s=settings.CALM_S)
+        self._wait("a rollout begins", lambda: self._is_at("roll_out"), 2400)
+        self._customers(new=self._scenario.new, pause_s=settings.BUSY_S)
+        self._wait("the retraining has ended", self._over, 2400)
         self._killer.stop()
         if len(self._killer.killed) < self._kills:
             self._wrong.append(f"it was over after {len(self._killer.killed)} kills")
@@ -175,6 +179,10 @@ class Run:
             self._wrong.append("the new release is not shown to be better on the new topics")
         if after.known.value < before.known.value - settings.LOOP["margin"]:
             self._wrong.append("the new release is worse on the known topics")
+
+    def _is_at(self, step: str) -> bool:
+        """Return whether the retraining is at a step, or over."""
+        return self._service.retraining() == step or self._over()
 
     def _over(self) -> bool:
         """Return whether it has come to an end; one that a kill has spoilt is tried again."""
@@ -230,9 +238,11 @@ class Run:
         told = f"{seen.known.value:.0%} right on known topics, {seen.new.value:.0%} on new ones"
         self._say(f"{when}: {told}")
 
-    def _customers(self, *, new: float) -> None:
-        scene = {"new": new, "feedback": self._scenario.feedback}
-        (self._out / "scene.json").write_text(json.dumps(scene))
+    def _customers(self, *, new: float, pause_s: float) -> None:
+        scene = {"new": new, "feedback": self._scenario.feedback, "pause_s": pause_s}
+        path = self._out / "scene.partial"
+        path.write_text(json.dumps(scene))
+        path.replace(self._out / "scene.json")  # at once: it is read all the time
 
     def _loop_file(self) -> Path:
         path = self._out / "loop.yaml"

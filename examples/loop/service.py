@@ -20,7 +20,7 @@ from gateway.store.database import Database
 from gateway.store.health import Healths
 from gateway.store.keys import Keys
 from gateway.store.releases import Releases, Target
-from gateway.store.retraining import CLOSED, Retraining, RetrainingRequest
+from gateway.store.retraining import CLOSED, TAKEN, Retraining, RetrainingRequest
 from gateway.store.rollouts import LIVE, PROMOTED, Rollouts
 
 _ROOT = Path(__file__).parents[2]
@@ -103,7 +103,7 @@ class Service:
         ]
         given = {"url": self.url, "keys": keys, **questions}
         (folder / "questions.json").write_text(json.dumps(given))
-        (folder / "scene.json").write_text('{"new": 0, "feedback": 0}')
+        (folder / "scene.json").write_text('{"new": 0, "feedback": 0, "pause_s": 1}')
         time.sleep(2)  # until the gateway has read the keys
         with (folder / "customers.log").open("wb") as log:
             self._customers = subprocess.Popen(  # noqa: S603 - our own words
@@ -125,6 +125,11 @@ class Service:
             self._customers.wait()
             self._customers = None
             time.sleep(2)  # until the last records are in the log
+
+    def retraining(self) -> str | None:
+        """Return the step of the retraining that is under way, if any."""
+        under_way = Retraining(self._database).all(status=TAKEN)
+        return next((each.step for each in under_way if each.step), None)
 
     def roll_out(self, alias: str, candidate: str, plan: Mapping[str, Any]) -> str:
         """Start a rollout; returns its id."""

@@ -12,6 +12,8 @@ from examples.loop.task import PASSAGES, Sizes
 
 FALSE_ALARM_WINDOWS = 1440
 BASELINE = 60
+BUSY_S, CALM_S = 0.5, 2.5
+"""Mean pause of a customer between an answer and the next question, in seconds."""
 
 SERVE = {
     "DRIFTGATE_MONITOR": "true",

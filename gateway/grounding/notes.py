@@ -18,13 +18,29 @@ Outcome = Literal[
 ]
 
 
-class NotedPassage(msgspec.Struct):
-    """A passage that the model was given."""
+# Of a passage: enough to see what the model read, where the log keeps texts.
+_MOST_TEXT = 1000
+TEXTS = ("title", "text")
+
+
+class NotedPassage(msgspec.Struct, omit_defaults=True):
+    """A passage that the model was given, as it was then: documents change.
+
+    Attributes:
+        collection: Where it was found.
+        document: Its document, by id.
+        passage: Its number in the document.
+        score: Of the search, 0 to 1.
+        title: Of the document.
+        text: Its beginning.
+    """
 
     collection: str
     document: str
     passage: int
     score: float
+    title: str = ""
+    text: str = ""
 
 
 class Notes(msgspec.Struct, omit_defaults=True):
@@ -77,9 +93,12 @@ class Notes(msgspec.Struct, omit_defaults=True):
     def used(self, hits: Sequence[Hit]) -> None:
         """Note the passages that the model is given."""
         self.passages = [
-            NotedPassage(hit.collection, hit.document.id, hit.passage.number, round(hit.score, 4))
+            NotedPassage(
+                hit.collection, hit.document.id, hit.passage.number, round(hit.score, 4),
+                hit.document.title, hit.passage.text[:_MOST_TEXT],
+            )
             for hit in hits
-        ]
+        ]  # fmt: skip
 
     def header(self) -> bytes:
         """Return the header line, such as `grounded;reason=freshness;passages=3`."""
@@ -92,6 +111,15 @@ class Notes(msgspec.Struct, omit_defaults=True):
         """Return it as JSON, for the spool; `outcome`, `reason` and `mode` are always there."""
         document = msgspec.to_builtins(self)
         return msgspec.json.encode({"outcome": self.outcome, "reason": self.reason} | document)
+
+
+def without_texts(notes: dict[str, object]) -> dict[str, object]:
+    """Return the notes without what a document says, for a log that keeps no texts."""
+    passages = notes.get("passages")
+    if not isinstance(passages, list):
+        return notes
+    bare = [{k: v for k, v in each.items() if k not in TEXTS} for each in passages]
+    return notes | {"passages": bare}
 
 
 def generations_of(notes: dict[str, object]) -> str | None:

@@ -183,8 +183,22 @@ def _said(text: str) -> dict[str, Any]:
 
 def _retrieval() -> dict[str, Any]:
     passages = [
-        {"collection": "vs_travel", "document": "travel-card.md", "passage": 2, "score": 0.8412},
-        {"collection": "vs_travel", "document": "fees-2026.pdf", "passage": 11, "score": 0.7733},
+        {
+            "collection": "vs_travel",
+            "document": "travel-card.md",
+            "passage": 2,
+            "score": 0.8412,
+            "title": "Travel card",
+            "text": "Paying abroad with the travel card costs nothing.",
+        },
+        {
+            "collection": "vs_travel",
+            "document": "fees-2026.pdf",
+            "passage": 11,
+            "score": 0.7733,
+            "title": "Fees 2026",
+            "text": "<script>alert(1)</script> Withdrawals abroad: 1.5 %.",
+        },
     ]
     return {
         "outcome": "grounded", "reason": "freshness", "mode": "auto", "topic": "travel-card.md",

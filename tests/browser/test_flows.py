@@ -73,6 +73,14 @@ def test_script_in_prompts_is_shown_as_text(visitor: Visitor) -> None:
     assert page.locator("main script").count() == 0
 
 
+def test_the_passages_of_a_request_are_shown_as_text(visitor: Visitor) -> None:
+    page = visitor.log_in()
+    visitor.open(page, f"/traffic/{visitor.world.seeded.day.grounded}")
+    page.locator("summary", has_text="What it said then").nth(1).click()
+    expect(page.get_by_text("<script>alert(1)</script> Withdrawals abroad: 1.5 %.")).to_be_visible()
+    expect(page.get_by_text("Fees 2026")).to_be_visible()
+
+
 def test_a_request_is_found_and_its_answer_corrected(visitor: Visitor) -> None:
     day = visitor.world.seeded.day
     page = visitor.log_in()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gateway import spool
+from gateway.grounding.notes import NotedPassage, Notes
 from gateway.metrics import Metrics
 from gateway.recorder import Recorder
 from gateway.served import Served
@@ -138,11 +139,16 @@ def test_a_broken_file_is_put_aside(tmp_path: Path, content: bytes) -> None:
 
 
 def test_texts_can_be_kept_out(tmp_path: Path) -> None:
-    _spool(tmp_path, _served(1, b'{"choices": [{"index": 0, "message": {"content": "secret"}}]}'))
+    served = _served(1, b'{"choices": [{"index": 0, "message": {"content": "secret"}}]}')
+    notes = Notes("always", "grounded", passages=[NotedPassage("vs", "d", 0, 0.8, "t", "secret")])
+    served.retrieval = notes.encode()
+    _spool(tmp_path, served)
     log = _Log()
     recorder, _ = _recorder(tmp_path, log, keep=False)
     recorder.write_all()
     (record,) = log.records
     assert record.messages is None
     assert record.answer is None
+    assert record.retrieval is not None
+    assert record.retrieval["passages"][0]["document"] == "d"
     assert "secret" not in repr(record)

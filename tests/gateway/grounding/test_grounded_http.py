@@ -36,6 +36,7 @@ def test_an_answer_is_cited_and_recorded(world: World) -> None:
     assert (notes["outcome"], notes["reason"]) == ("grounded", "always")
     assert notes["passages"][0] == {
         "collection": "vs_mine", "document": "hours", "passage": 0, "score": 0.8,
+        "title": "hours", "text": FACT,
     }  # fmt: skip
     assert (notes["sentences"], notes["supported"]) == (2, 1)
     assert record.index_generation == "vs_mine:g3"
