@@ -1,6 +1,8 @@
 """`driftgate db`: the store's schema."""
 
+import json
 import sys
+from typing import Annotated
 
 import typer
 
@@ -16,7 +18,9 @@ def _group() -> None:
 
 
 @app.command(epilog="Example: driftgate db migrate")
-def migrate() -> None:
+def migrate(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Bring the store's schema up to date; safe to repeat."""
     try:
         database = Database(Settings().resolved_database_url())
@@ -25,4 +29,4 @@ def migrate() -> None:
     except StoreError as error:
         print(f"The store cannot be opened: {error}", file=sys.stderr)
         raise typer.Exit(2) from None
-    typer.echo("The store is up to date.")
+    typer.echo(json.dumps({"migrated": True}) if as_json else "The store is up to date.")

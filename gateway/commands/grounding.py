@@ -57,6 +57,7 @@ def set_policy(
         ),
     ] = None,
     filters: Annotated[str | None, typer.Option(help="OpenAI's filter, as JSON.")] = None,
+    as_json: _Json = False,
 ) -> None:
     """Set the policy of a key or an alias; requests may say otherwise field by field."""
     kind, name = _whose(key, alias)
@@ -75,17 +76,21 @@ def set_policy(
         end("Say what the policy is, such as `--mode auto --store vs_…`.")
     with opened() as database:
         Policies(database).put(kind, name, fields)
-    typer.echo(f"The {kind} {name}: {json.dumps(fields)}.")
+    told = {"kind": kind, "name": name, "fields": fields}
+    text = f"The {kind} {name}: {json.dumps(fields)}."
+    typer.echo(json.dumps(told) if as_json else text)
 
 
 @policy.command("clear", epilog="Example: driftgate grounding policy clear --alias production")
-def clear_policy(key: _Key = None, alias: _Alias = None) -> None:
+def clear_policy(key: _Key = None, alias: _Alias = None, as_json: _Json = False) -> None:
     """Take away the policy of a key or an alias."""
     kind, name = _whose(key, alias)
     with opened() as database:
         if not Policies(database).remove(kind, name):
             end(f"The {kind} {name} has no policy.")
-    typer.echo(f"The {kind} {name} has no policy any more.")
+    told = {"kind": kind, "name": name, "fields": None}
+    text = f"The {kind} {name} has no policy any more."
+    typer.echo(json.dumps(told) if as_json else text)
 
 
 @policy.command("list", epilog="Example: driftgate grounding policy list --json")

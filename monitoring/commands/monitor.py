@@ -155,6 +155,7 @@ def reference(
     alias: _Alias,
     file: Annotated[Path, typer.Argument(help="Training or evaluation rows, as JSON lines.")],
     release: _Release = None,
+    as_json: _Json = False,
 ) -> None:
     """Freeze a reference of given rows, instead of the first requests that come.
 
@@ -164,7 +165,8 @@ def reference(
 
     async def work(settings: MonitorSettings, database: Database) -> None:
         rows = await freeze(settings, alias, _release(database, alias, release), file)
-        typer.echo(f"{rows} rows are the reference of {alias}.")
+        text = f"{rows} rows are the reference of {alias}."
+        typer.echo(json.dumps({"alias": alias, "rows": rows}) if as_json else text)
 
     _work(work)
 
@@ -174,6 +176,7 @@ def clear(
     alias: _Alias,
     reason: Annotated[str, typer.Option(help="Why, for the record.")],
     release: _Release = None,
+    as_json: _Json = False,
 ) -> None:
     """Begin the evidence about an alias anew, since you looked into it; it is HEALTHY then."""
     from monitoring.running import cleared
@@ -181,7 +184,8 @@ def clear(
     with _opened() as (settings, database):
         if not cleared(settings, database, alias, _release(database, alias, release), reason):
             _end(f"There is no evidence about {alias} yet.")
-        typer.echo(f"{alias} is HEALTHY; its evidence begins anew.")
+        text = f"{alias} is HEALTHY; its evidence begins anew."
+        typer.echo(json.dumps({"alias": alias, "health": "HEALTHY"}) if as_json else text)
 
 
 app.command(epilog="Example: driftgate monitor alerts")(alerts)

@@ -216,13 +216,17 @@ def invite(
 
 
 @app.command(epilog="Example: driftgate compare revoke inv-1a2b")
-def revoke(invite_id: Annotated[str, typer.Argument(metavar="INVITE", help="Its id.")]) -> None:
+def revoke(
+    invite_id: Annotated[str, typer.Argument(metavar="INVITE", help="Its id.")],
+    as_json: _AsJson = False,
+) -> None:
     """Withdraw an invite; what was said stays."""
     with opened(Places()) as database:
         if Raters(database).get(invite_id) is None:
             fail(f"There is no invite {invite_id!r}.")
         Raters(database).revoke(invite_id)
-    typer.echo(f"{invite_id} opens nothing any more.")
+    text = f"{invite_id} opens nothing any more."
+    typer.echo(json.dumps({"id": invite_id, "revoked": True}) if as_json else text)
 
 
 @app.command(epilog="Example: driftgate compare close cmp-1a2b --reason enough")

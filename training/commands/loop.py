@@ -65,12 +65,13 @@ def set_loop(
 
 
 @app.command("unset", epilog="Example: driftgate loop unset production")
-def unset_loop(alias: _Alias) -> None:
+def unset_loop(alias: _Alias, as_json: _AsJson = False) -> None:
     """Forget the settings of an alias: only people have it retrained from then on."""
     with opened(Places()) as database:
         if not Loops(database).remove(alias):
             fail(f"{alias!r} has no loop.")
-    typer.echo(f"`{alias}` is retrained only by people.")
+    text = f"`{alias}` is retrained only by people."
+    typer.echo(json.dumps({"alias": alias, "settings": None}) if as_json else text)
 
 
 @app.command("show", epilog="Example: driftgate loop show production")
