@@ -95,7 +95,7 @@ class Scenario:
         loop: More settings of the loop.
     """
 
-    sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40))
+    sizes: Sizes = field(default_factory=lambda: Sizes(known=6, new=3, rows=40, valid=14))
     grounded_rows: int = 120
     test_rows: int = 12
     users: int = 3
@@ -118,14 +118,14 @@ class Scenario:
 
 FULL = Scenario()
 QUICK = Scenario(
-    sizes=Sizes(known=2, new=1, rows=32, valid=8),
+    sizes=Sizes(known=2, new=1, rows=32, valid=22),
     grounded_rows=12,
     test_rows=10,
     users=2,
     usual_windows=2,
     bad_candidates=False,
     serve={"DRIFTGATE_MONITOR_REFERENCE_ROWS": "100", "DRIFTGATE_MONITOR_WINDOW": "10"},
-    training={"max_steps": 32},
+    training={"max_steps": 32, "evaluation.cases": 8},
     loop={"cases": 80},
 )
 """What the tests run: the same steps, as small as they can be and still show something."""
