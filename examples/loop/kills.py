@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import psutil
 
-_LEAST_S, _MOST_S = 20.0, 60.0  # between two kills
+_LEAST_S, _MOST_S = 30.0, 120.0  # between two kills: ten of them meet every step
 _PARTS = {
     "-I -S": "a guard of engines and parts",
     "gateway.cli serve": "serve and all below it",
