@@ -34,8 +34,10 @@ Flags = NDArray[np.bool_]
 BLOCK = 64
 """Requests after which m, and the stakes with it, are chosen anew."""
 _LEAST_CONTROLS = 12
-# Around the best stake for a candidate that is as good as the old release.
-_PROMOTE = np.array([0.5, 1.0, 1.5])
+# Around the best stake for a candidate that is as good as the old release; and one for a candidate
+# that is much better, as after drift: with stakes for equals it would wait three times as long.
+_PROMOTE = np.array([0.5, 1.0, 1.5, 6.0])
+_PROMOTE_CAPITAL = np.array([0.3, 0.3, 0.3, 0.1])
 # By how much it may be worse: the best stakes for each.
 _WORSE = np.array([0.03, 0.08, 0.2, 0.5])
 _MOST = 0.9
@@ -64,7 +66,7 @@ class Comparison:
         self._squares = 0.0
         self._left = 0
         self._m, self._variance, self._teaching = 0.5, 0.25, True
-        self._promote = np.full(len(_PROMOTE), -math.log(len(_PROMOTE)))
+        self._promote = np.log(_PROMOTE_CAPITAL)
         self._rollback = np.full(len(_WORSE), -np.inf)
         self._waiting, self._parts = 1.0, 0
 

@@ -93,6 +93,16 @@ def test_one_that_is_as_good_is_rarely_rolled_back_and_soon_promoted(base: float
     assert np.median([n for what, n in runs if what == "promote"]) < 1000
 
 
+def test_one_that_is_much_better_is_promoted_within_tens_of_requests() -> None:
+    """As after drift: with stakes for equals alone it takes 92."""
+    runs = [
+        canary(seed, 0.45, lambda _: -0.4, (0.25, 0.5), stage=15, margin=0.05, most=800)
+        for seed in range(100)
+    ]
+    assert shares_of(runs)["promote"] == 1.0
+    assert np.median([n for _, n in runs]) < 75
+
+
 def test_one_that_is_much_worse_is_rolled_back_within_tens_of_requests() -> None:
     runs = [canary(seed, 0.02, lambda _: 0.1) for seed in range(60)]
     assert shares_of(runs)["rollback"] >= 0.95
