@@ -41,7 +41,6 @@ class Run:
         show: Called with what happens.
         kills: How many processes are killed by -9 at random moments, from the first customer on
             until the promotion.
-        promoted: Called with the service and the new release, while all of it runs.
     """
 
     def __init__(
@@ -52,7 +51,6 @@ class Run:
         show: Callable[[Moment], None],
         *,
         kills: int = 0,
-        promoted: Callable[[Service, str], None] = lambda *_: None,
     ) -> None:
         self._scenario = scenario
         self._out = out.absolute()
@@ -62,7 +60,6 @@ class Run:
         self._wrong: list[str] = []
         self._shifted = 0.0
         self._promoted: float | None = None
-        self._after_promotion = promoted
         self._kills = kills
         self._killer = Killer(kills, seed=int(time.time()), show=self._tell_kill)
 
@@ -89,7 +86,6 @@ class Run:
                 self._begin()
                 self._shift()
                 self._wait_for_promotion()
-                self._after_promotion(self._service, self._second)
                 if self._scenario.bad_candidates:
                     self._try_bad_candidates()
             finally:

@@ -43,8 +43,8 @@ PASSAGES = 2
 class Sizes:
     """How large the demonstration is: intents, and rows of each.
 
-    A margin of 10 points is shown on 36 rows that were known before and still are, no fewer: `valid`
-    of all known intents together.
+    A margin of 10 points is shown on 36 rows, no fewer, that were known before and still are:
+    `valid` of all known intents together.
     """
 
     known: int
