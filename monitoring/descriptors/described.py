@@ -80,11 +80,11 @@ def describe(request: Request) -> Descriptors:
         empty=UNKNOWN if answer is None else float(not answer.strip()),
         truncated=float(request.finish_reason == "length" or request.outcome == "truncated"),
         failed=has_failed(request),
-        refusal=UNKNOWN if answer is None else float(is_refusal(answer)),
+        refusal=refused(request),
         repetition=UNKNOWN if answer is None else repetition(answer),
         retrieved=float(bool(_passages(request.retrieval))),
         retrieval_score=_best(request.retrieval),
-        ungrounded=_ungrounded(request.retrieval or {}),
+        ungrounded=ungrounded(request),
         nll=-_number(request.logprob_mean),
         nll_tail=-_number(request.logprob_tail),
         feedback=share(request.score),
@@ -112,6 +112,21 @@ def has_failed(request: Request) -> float:
     return 0.0 if request.outcome == "done" else UNKNOWN
 
 
+def refused(request: Request) -> float:
+    """Return 1 where the answer declines, 0 where not, NaN without an answer."""
+    answer = _capped(request.answer)
+    return UNKNOWN if answer is None else float(is_refusal(answer))
+
+
+def ungrounded(request: Request) -> float:
+    """Return the share of an answer's sentences that no passage says; NaN without documents."""
+    notes = request.retrieval or {}
+    sentences, supported = _number(notes.get("sentences")), _number(notes.get("supported", 0))
+    if notes.get("outcome") != "grounded" or not sentences > 0:
+        return UNKNOWN
+    return share(1 - supported / sentences)
+
+
 def share(value: object) -> float:
     """Return a number between 0 and 1; NaN for anything else."""
     number = _number(value)
@@ -135,10 +150,3 @@ def _passages(notes: Mapping[str, Any] | None) -> Sequence[Any]:
 def _best(notes: Mapping[str, Any] | None) -> float:
     scores = [_number(each.get("score")) for each in _passages(notes) if isinstance(each, Mapping)]
     return max((score for score in scores if not math.isnan(score)), default=UNKNOWN)
-
-
-def _ungrounded(notes: Mapping[str, Any]) -> float:
-    sentences, supported = _number(notes.get("sentences")), _number(notes.get("supported", 0))
-    if notes.get("outcome") != "grounded" or not sentences > 0:
-        return UNKNOWN
-    return share(1 - supported / sentences)

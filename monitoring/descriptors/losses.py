@@ -2,7 +2,13 @@
 
 import math
 
-from monitoring.descriptors.described import Descriptors, describe
+from monitoring.descriptors.described import (
+    format_failed,
+    has_failed,
+    refused,
+    share,
+    ungrounded,
+)
 from monitoring.requests import Request
 
 
@@ -13,16 +19,11 @@ def losses(request: Request) -> dict[str, float]:
     share of its sentences that no passage says. `feedback`: 1 minus the score that people gave.
     `failed`: it ended in an error.
     """
-    return of(describe(request))
-
-
-def of(described: Descriptors) -> dict[str, float]:
-    """Return the losses of what was described already."""
     found = {
-        "format": described.format_failure,
-        "refusal": described.refusal,
-        "ungrounded": described.ungrounded,
-        "feedback": 1 - described.feedback,
-        "failed": described.failed,
+        "format": format_failed(request),
+        "refusal": refused(request),
+        "ungrounded": ungrounded(request),
+        "feedback": 1 - share(request.score),
+        "failed": has_failed(request),
     }
     return {name: loss for name, loss in found.items() if not math.isnan(loss)}
