@@ -116,7 +116,7 @@ class Scenario:
         return {**LOOP, "overrides": self.trained(), **self.loop}
 
 
-FULL = Scenario()
+FULL = Scenario(training={"max_steps": 100})
 QUICK = Scenario(
     sizes=Sizes(known=2, new=1, rows=32, valid=22),
     grounded_rows=12,
