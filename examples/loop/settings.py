@@ -12,7 +12,7 @@ from examples.loop.task import PASSAGES, Sizes
 
 FALSE_ALARM_WINDOWS = 1440
 BASELINE = 60
-BUSY_S, CALM_S = 0.5, 2.5
+BUSY_S, CALM_S = 0.5, 8.0
 """Mean pause of a customer between an answer and the next question, in seconds."""
 
 SERVE = {

@@ -37,7 +37,7 @@ _LEAST_CONTROLS = 12
 # Around the best stake for a candidate that is as good as the old release; and one for a candidate
 # that is much better, as after drift: with stakes for equals it would wait three times as long.
 _PROMOTE = np.array([0.5, 1.0, 1.5, 6.0])
-_PROMOTE_CAPITAL = np.array([0.3, 0.3, 0.3, 0.1])
+_PROMOTE_CAPITAL = np.array([0.32, 0.32, 0.31, 0.05])
 # By how much it may be worse: the best stakes for each.
 _WORSE = np.array([0.03, 0.08, 0.2, 0.5])
 _MOST = 0.9
