@@ -47,11 +47,14 @@ class Killer(threading.Thread):
         kills: How often.
         seed: Of the moments and of the choice; which processes run then depends on the run.
         show: Called with each kill.
+        root: The process below which it kills; None: this one.
     """
 
-    def __init__(self, kills: int, seed: int, show: Callable[[Kill], None]) -> None:
+    def __init__(
+        self, kills: int, seed: int, show: Callable[[Kill], None], root: int | None = None
+    ) -> None:
         super().__init__(name="killer", daemon=True)
-        self._kills, self._show = kills, show
+        self._kills, self._show, self._root = kills, show, root
         self._random = random.Random(seed)  # noqa: S311 - moments, no secret
         self._ended = threading.Event()
         self._lock = threading.Lock()
@@ -78,7 +81,7 @@ class Killer(threading.Thread):
             self.join()
 
     def _kill(self) -> None:
-        found = parts()
+        found = parts(self._root)
         if not found:
             return
         part = self._random.choice(sorted(found))

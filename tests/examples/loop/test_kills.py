@@ -1,23 +1,45 @@
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import psutil
 import pytest
 
 from examples.loop import kills
 from examples.loop.kills import Kill, Killer, parts
+from tests.gateway.running import wait
 
-_SLEEP = "import time; time.sleep(60)"
+# A parent with two children, one of them with the words of the recorder in its command line.
+_PARENT = """
+import subprocess, sys
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+children = [subprocess.Popen([*sleep, *more]) for more in (["gateway.recorder"], [])]
+print(*(child.pid for child in children), flush=True)
+sys.stdin.read()
+for child in children:
+    child.kill()
+    child.wait()
+"""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the killer is let loose on: nothing else of the tests' may die."""
+
+    root: int
+    recorder: psutil.Process
+    other: psutil.Process
 
 
 @pytest.fixture
-def recorder() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process with the words of the recorder in its command line."""
-    process = subprocess.Popen([sys.executable, "-c", _SLEEP, "gateway.recorder"])
-    yield process
-    process.kill()
-    process.wait()
+def family() -> Iterator[Family]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        recorder, other = map(psutil.Process, map(int, parent.stdout.readline().split()))
+        yield Family(parent.pid, recorder, other)
 
 
 @pytest.fixture(autouse=True)
@@ -26,34 +48,31 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kills, "_MOST_S", 0.02)
 
 
-def test_a_part_is_known_by_what_it_was_started_as(
-    recorder: "subprocess.Popen[bytes]",
-) -> None:
-    other = subprocess.Popen([sys.executable, "-c", _SLEEP])
-    try:
-        found = parts()
-        assert [process.pid for process in found["the recorder"]] == [recorder.pid]
-        assert other.pid not in {each.pid for every in found.values() for each in every}
-    finally:
-        other.kill()
-        other.wait()
+def _is_dead(process: psutil.Process) -> bool:
+    return process.status() == psutil.STATUS_ZOMBIE  # its parent has not looked yet
 
 
-def test_it_kills_as_often_as_it_was_told(recorder: "subprocess.Popen[bytes]") -> None:
+def test_a_part_is_known_by_what_it_was_started_as(family: Family) -> None:
+    assert parts(family.root) == {"the recorder": [family.recorder]}
+
+
+def test_it_kills_as_often_as_it_was_told(family: Family) -> None:
     told: list[Kill] = []
-    killer = Killer(1, 7, told.append)
+    killer = Killer(1, 7, told.append, family.root)
     killer.start()
     killer.join(20)
     assert [kill.part for kill in told] == ["the recorder"]
-    assert recorder.wait(10) == -signal.SIGKILL
     killer.stop()
+    wait(lambda: _is_dead(family.recorder))
+    assert not _is_dead(family.other)
 
 
-def test_it_kills_nothing_while_it_is_held(recorder: "subprocess.Popen[bytes]") -> None:
-    killer = Killer(1, 7, lambda _: None)
+def test_it_kills_nothing_while_it_is_held(family: Family) -> None:
+    killer = Killer(1, 7, lambda _: None, family.root)
     with killer.held():
         killer.start()
-        with pytest.raises(subprocess.TimeoutExpired):
-            recorder.wait(0.3)
-    assert recorder.wait(10) == -signal.SIGKILL
-    killer.stop()
+        killer.join(0.3)
+        assert killer.is_alive()
+        assert not _is_dead(family.recorder)
+    killer.join(20)
+    wait(lambda: _is_dead(family.recorder))
