@@ -75,7 +75,7 @@ class Run:
         home = self._out / "home"
         home.mkdir(parents=True)
         own = {**settings.SERVE, **self._scenario.serve}
-        with serving(home, own, again=True) as (url, key):
+        with serving(home, own, again=self._kills > 0) as (url, key):
             self._service = Service(home, url, key)
             self._timeline = Timeline(self._service.database_url, self._show)
             self._timeline.start()

@@ -128,4 +128,4 @@ QUICK = Scenario(
     training={"max_steps": 32, "evaluation.cases": 8},
     loop={"cases": 80},
 )
-"""What the tests run: the same steps, as small as they can be and still show something."""
+"""What `make test-loop` runs: the same steps, as small as they can be and still show something."""

@@ -20,7 +20,7 @@ Outcome = Literal[
 
 # Of a passage: enough to see what the model read, where the log keeps texts.
 _MOST_TEXT = 1000
-TEXTS = ("title", "text")
+_TEXTS = ("title", "text")
 
 
 class NotedPassage(msgspec.Struct, omit_defaults=True):
@@ -118,7 +118,7 @@ def without_texts(notes: dict[str, object]) -> dict[str, object]:
     passages = notes.get("passages")
     if not isinstance(passages, list):
         return notes
-    bare = [{k: v for k, v in each.items() if k not in TEXTS} for each in passages]
+    bare = [{k: v for k, v in each.items() if k not in _TEXTS} for each in passages]
     return notes | {"passages": bare}
 
 

@@ -84,7 +84,7 @@ def create(
     with opened(places) as database:
         old = baseline or serving(database, alias)
         new = old if documents else candidate or _candidate(database, alias)
-        for release in {old, new}:
+        for release in dict.fromkeys((old, new)):
             if Releases(database).get(release) is None:
                 fail(f"There is no release {release!r}; `driftgate releases list` names them.")
         try:

@@ -35,7 +35,7 @@ BLOCK = 64
 """Requests after which m, and the stakes with it, are chosen anew."""
 _LEAST_CONTROLS = 12
 # Around the best stake for a candidate that is as good as the old release; and one for a candidate
-# that is much better, as after drift: with stakes for equals it would wait three times as long.
+# that is much better, as after drift: with stakes for equals it waits half as long again.
 _PROMOTE = np.array([0.5, 1.0, 1.5, 6.0])
 _PROMOTE_CAPITAL = np.array([0.32, 0.32, 0.31, 0.05])
 # By how much it may be worse: the best stakes for each.
