@@ -97,8 +97,10 @@ def create(
                 asked = read_questions(questions) if questions else recent(database, alias, count)
                 sides: Sides = ("off", "always") if documents else (None, None)
                 both = _ask(database, places, alias, asked[:count], old, new, sides, max_tokens)
-        except (LineInvalid, OSError) as error:
+        except LineInvalid as error:
             fail(str(error))
+        except OSError as error:
+            fail(f"{error.filename} cannot be read: {error.strerror}")
         wanted = Comparison(
             name=name or f"Which answer is better? ({alias})", alias=alias,
             baseline=old, candidate=f"{old} with documents" if documents else new,
