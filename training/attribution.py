@@ -27,6 +27,8 @@ from training.loop import Replay
 Verdict = Literal["index", "train", "neither"]
 Slice = Literal["new", "old"]
 _CONCURRENCY = 4
+# Fewer cases of what drifted show nothing.
+_FEWEST = 12
 # The gateway's marks of a citation are not part of what is said.
 _MARK = re.compile(r"\s*\[\d+\]")
 
@@ -96,7 +98,7 @@ class Attribution:
         reason: Why, for people.
         conclusive: Whether the tests say so; else it is the more careful guess.
         table: Each release, with retrieval off and on, on each slice.
-        left_out: What was not asked, and why.
+        left_out: What was not asked, and what else is to be known of the choice of questions.
         reference: The usual level: the share of right answers to what did not drift.
         p_retrieval: Exact p-value of "documents do not help" on what drifted.
         cases: Questions by slice.
@@ -120,13 +122,21 @@ def cases(collected: Collected, most: int, seed: int) -> list[Case]:
     """Choose the questions: half of what drifted, half of what was known before, as far as known.
 
     Known before are golden probes, then the release's own held-out rows, then liked answers.
+
+    Of what drifted, a correction of an answer that was given from documents is a question that they
+    do not answer, and those that they answer are not corrected: it is asked only where there are
+    fewer than `_FEWEST` corrections of answers that were given without, such as those held out.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
-    drifted = list(collected.new)
+    plain = [row for row in collected.new if row.source not in collected.grounded]
+    chosen_for_failing = [row for row in collected.new if row.source in collected.grounded]
     golden = as_rows(collected.golden)
     rest = list(collected.parent.valid) or list(collected.good)
     half = most // 2
-    new = chance.sample(drifted, min(len(drifted), half))
+    new = chance.sample(plain, min(len(plain), half))
+    missing = min(half, _FEWEST) - len(new)
+    if missing > 0:
+        new += chance.sample(chosen_for_failing, min(len(chosen_for_failing), missing))
     old = golden[:half]
     old += chance.sample(rest, min(len(rest), half - len(old)))
     return [*(Case(row, "new") for row in new), *(Case(row, "old") for row in old)]

@@ -19,6 +19,8 @@ from gateway.store.retraining import Retraining
 from gateway.store.rollouts import Rollouts
 
 _PERIOD_S = 1.0
+# From the first alarm on, one window of these is told; all are kept.
+_EVERY = 20
 _ALIAS = "production"
 
 
@@ -112,8 +114,10 @@ class Timeline:
                 self._seen[place] = window.number
                 one = Evidence(window.created_at, state.release, window.number, window.evidence)
                 self.evidence.append(one)
-                values = ", ".join(f"{name} {value:,.3g}" for name, value in one.values.items())
-                self.tell(f"window {window.number} of {_short(state.release)}: {values}", "window")
+                if not self._seen.get("health") or window.number % _EVERY == 0:
+                    values = ", ".join(f"{name} {value:,.3g}" for name, value in one.values.items())
+                    told = f"window {window.number} of {_short(state.release)}: {values}"
+                    self.tell(told, "window")
 
     def _look_at_aliases(self) -> None:
         moves = Releases(self._database).moves(None, 1000)

@@ -195,6 +195,23 @@ def test_questions_are_balanced_and_always_the_same() -> None:
     assert [case.row.question for case in cases(few, 20, seed=1)] == ["n", "g"]
 
 
+def test_questions_that_documents_failed_at_are_asked_only_where_others_are_missing() -> None:
+    """They were corrected because documents did not help: those that did are not among them."""
+    plain = tuple(row(f"plain {n}", "x") for n in range(30))
+    grounded = tuple(row(f"grounded {n}", "x") for n in range(300))
+    sources = frozenset(each.source for each in grounded)
+
+    def asked_of(known: int, most: int = 40) -> list[str]:
+        collected = Collected(new=(*plain[:known], *grounded), grounded=sources)
+        chosen = [case.row.question.split()[0] for case in cases(collected, most, seed=3)]
+        return sorted(chosen)
+
+    assert asked_of(30) == ["plain"] * 20
+    assert asked_of(14) == ["plain"] * 14
+    assert asked_of(5) == ["grounded"] * 7 + ["plain"] * 5
+    assert asked_of(2, most=10) == ["grounded"] * 3 + ["plain"] * 2
+
+
 def test_exact_limits_of_a_rate() -> None:
     assert limits(0, 0, 0.05) == (0.0, 1.0)
     low, high = limits(10, 10, 0.05)

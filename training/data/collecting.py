@@ -80,6 +80,7 @@ class Collected:
         sources: The keys behind each row of `new` and `good`, by its `source`.
         set_aside: What was proposed and may not be learnt, with the reason.
         filters: How many rows each filter took out.
+        grounded: The `source` of rows whose answer was given from documents.
     """
 
     new: tuple[Example, ...] = ()
@@ -89,6 +90,7 @@ class Collected:
     sources: Mapping[str, frozenset[str]] = field(default_factory=dict)
     set_aside: tuple[tuple[Example, str], ...] = ()
     filters: Mapping[str, int] = field(default_factory=dict)
+    grounded: frozenset[str] = frozenset()
 
 
 def collect(
@@ -146,6 +148,7 @@ def collect(
         sources=curated.sources,
         set_aside=tuple(aside),
         filters=dict(sorted(filters.items())),
+        grounded=curated.grounded,
     )
 
 

@@ -51,11 +51,13 @@ class Judged:
         example: The conversation with the answer; its `source` is the completion's id.
         feedback: All feedback on it.
         complete: Whether the answer ended by itself.
+        grounded: Whether it was given from documents.
     """
 
     example: Example
     feedback: tuple[Feedback, ...]
     complete: bool = True
+    grounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +69,25 @@ class Curated:
         filters: What became of everything else, by filter.
         sources: The keys that stand behind each example, by its `source`.
         set_aside: What was proposed and may not be learnt, with the reason.
+        grounded: The `source` of examples whose answer was given from documents.
     """
 
     examples: tuple[Example, ...]
     filters: dict[str, int]
     sources: dict[str, frozenset[str]] = field(default_factory=dict)
     set_aside: tuple[tuple[Example, str], ...] = ()
+    grounded: frozenset[str] = frozenset()
 
 
 def curate(judged: Iterable[Judged], rules: Rules) -> Curated:
     """Choose examples among answers by the feedback on them."""
     filters: Counter[str] = Counter()
     groups: dict[str, list[Judged]] = defaultdict(list)
+    grounded: set[str] = set()
     for answer in judged:
         filters["answers"] += 1
+        if answer.grounded:
+            grounded.add(answer.example.source)
         if any(f.correction is not None or f.score is not None for f in answer.feedback):
             groups[context(answer.example)].append(answer)
         else:
@@ -92,7 +99,13 @@ def curate(judged: Iterable[Judged], rules: Rules) -> Curated:
     for example in capped:
         filters[f"kept_{example.source.split(':')[0]}s"] += 1
     sources = {example.source: keys for example, keys in chosen}
-    return Curated(tuple(capped), dict(sorted(filters.items())), sources, tuple(aside))
+    return Curated(
+        tuple(capped),
+        dict(sorted(filters.items())),
+        sources,
+        tuple(aside),
+        frozenset(e.source for e in capped if e.source.split(":")[-1] in grounded),
+    )
 
 
 def _choose(

@@ -65,7 +65,8 @@ def _judged(record: TrafficRecord, log: FeedbackLog, filters: Counter[str]) -> J
         filters[f"unusable_{error.code}"] += 1
         return None
     complete = record.outcome == "done" and record.finish_reason in ("stop", "tool_calls")
-    return Judged(_named(example, record), tuple(log.of(record.completion_id)), complete)
+    grounded = (record.retrieval or {}).get("outcome") == "grounded"
+    return Judged(_named(example, record), tuple(log.of(record.completion_id)), complete, grounded)
 
 
 def _named(example: Example, record: TrafficRecord) -> Example:

@@ -84,10 +84,17 @@ def replay(
     )
     if not documents:
         left_out.append(f"`{alias}` has no documents: there is no retrieval to switch on")
+    asked = cases(collected, settings.attribution.cases, seed)
+    chosen = sum(case.row.source in collected.grounded for case in asked if case.slice == "new")
+    if chosen:
+        left_out.append(
+            f"{chosen} questions about what drifted are known because documents did not answer "
+            "them: documents may be better than it seems"
+        )
     with GatewayAsker(database, places.gateway_url, purpose, like=alias) as asker:
         return attribute(
             asker,
-            cases(collected, settings.attribution.cases, seed),
+            asked,
             settings.attribution,
             serving=serving.id,
             base=base if base in ready else None,

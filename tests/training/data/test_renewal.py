@@ -156,7 +156,8 @@ def test_what_is_known_is_collected(database: Database, tmp_path: Path) -> None:
     traffic, log = Traffic(database), FeedbackLog(database)
     for n, (question, correction, key, score) in enumerate(told):
         at = 1.0 if question == "Long ago?" else 1_000_000.0 + n
-        traffic.add([record(n, question, "wrong", created_at=at, release="m-1")])
+        used = {"outcome": "grounded" if "other fee" in question else "held_out"}
+        traffic.add([record(n, question, "wrong", created_at=at, release="m-1", retrieval=used)])
         said = Feedback(f"f{n}", f"chatcmpl-{n}", key, at, score, None, correction, None, {})
         log.add(said)
     release = Release("m-1", "m", "r", "", {}, 1.0, job="ftjob-1")
@@ -170,6 +171,7 @@ def test_what_is_known_is_collected(database: Database, tmp_path: Path) -> None:
     )
     found = collect(database, "production", parent, Rules(uncontested=1, trusted=keys), probes)
     assert [each.answer for each in found.new] == ["two", "six"]
+    assert found.grounded == {found.new[1].source}
     assert [each.question for each in found.good] == ["A liked one?"]
     assert sorted(reason.split(":")[0][:20] for _, reason in found.set_aside) == [
         'answers "no" where t', "personal_data",
