@@ -17,14 +17,16 @@ TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
 STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
 # These keep all cores busy or measure time: one after the other.
 ALONE := engine or chaos
-# The others run side by side, with a core each. What failed beside others is asked once more, alone:
-# a deadline may have been missed for want of a core. What is wrong fails again.
-BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n logical --dist loadfile --no-loadscope-reorder
+# The others run side by side, one more of them than there are cores: many wait for processes. What
+# failed beside others is asked once more, alone: a deadline may have been missed for want of a core.
+# What is wrong fails again.
+BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(shell expr $$(nproc) + 1) --dist loadfile \
+	--no-loadscope-reorder
 AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile serve test test-loop check bench bench-retrieval chaos load demo-retrieval demo-loop format services lock reference clean
+.PHONY: help setup compile serve test check bench bench-retrieval chaos load demo-retrieval demo-loop format services lock reference clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -52,14 +54,8 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
 	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
-	$(BESIDE) -m "not ($(ALONE) or train)" || $(AGAIN)
-	$(BESIDE) -m "train and not ($(ALONE))" || $(AGAIN)
-	$(VENV)/bin/pytest -m "($(ALONE)) and not loop" || $(AGAIN)
-
-test-loop: compile ## Run the demonstration of the loop in small as a test (30 min)
-	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
-	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
-	$(VENV)/bin/pytest -s -m loop
+	$(BESIDE) -m "not ($(ALONE))" || $(AGAIN)
+	$(VENV)/bin/pytest -m "$(ALONE)" || $(AGAIN)
 
 check: setup ## Format, lint, types, import contracts, fast tests
 	$(VENV)/bin/ruff format --check .

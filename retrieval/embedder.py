@@ -14,8 +14,8 @@ from retrieval.bert import BertEncoder, NotBert
 
 Vectors = npt.NDArray[np.float32]
 _BATCH = 64
-# So many short texts (characters) are embedded one by one; more of them are cheaper as a batch.
-_SINGLY, _SHORT = 2, 400
+# So many characters together go through the pass that is written out.
+_SHORT = 8000
 
 
 class Embedder(Protocol):
@@ -56,14 +56,13 @@ class SentenceTransformerEmbedder:
         self.id = path.name
         self.dimensions = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
-        self._single: BertEncoder | None = None
+        self._short: BertEncoder | None = None
         with contextlib.suppress(NotBert):  # another architecture is embedded by the library alone
-            self._single = BertEncoder(self._model)
+            self._short = BertEncoder(self._model)
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
-        if self._single is not None and len(texts) <= _SINGLY and max(map(len, texts)) <= _SHORT:
-            singles = [self._single.embed(text) for text in texts]
-            return np.stack([vector for vector, _ in singles]), [count for _, count in singles]
+        if self._short is not None and sum(map(len, texts)) <= _SHORT:
+            return self._short.embed(texts)
         vectors = self._model.encode(
             texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
         )

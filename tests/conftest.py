@@ -112,7 +112,8 @@ def redis_url(redis_socket: Path) -> str:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with files that have slow tests: a long one at the end leaves a core without work."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    long = ("slow", "train")
+    slow = {item.path for item in items if any(map(item.get_closest_marker, long))}
     items.sort(key=lambda item: item.path not in slow)
 
 

@@ -57,7 +57,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path(".driftgate/loop"))
-    parser.add_argument("--quick", action="store_true", help="smaller, as `make test-loop` runs it")
+    parser.add_argument("--quick", action="store_true", help="smaller: two topics and a new one")
     parser.add_argument(
         "--kills", type=int, default=0, help="processes killed by -9 at random moments"
     )

@@ -128,4 +128,4 @@ QUICK = Scenario(
     training={"max_steps": 32, "evaluation.cases": 8},
     loop={"cases": 80},
 )
-"""What `make test-loop` runs: the same steps, as small as they can be and still show something."""
+"""The same steps, as small as they can be and still show something; a test of `make test` too."""

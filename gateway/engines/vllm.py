@@ -116,6 +116,10 @@ class VllmEngine:
                 # Two engines and a trainer share the cores: pinning and spinning OpenMP threads
                 # would starve each other.
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                # The model runs in the engine's core, not in a process of its own: one import of
+                # torch less to start, and no worker that spins on its queue while nothing is asked.
+                # vLLM wants that process to bind its threads, which is not done here.
+                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             }
             for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE")):
                 if name not in self._inherited:

@@ -1,4 +1,4 @@
-"""The written-out pass for one text gives the library's vectors, or is not used."""
+"""The written-out pass for short texts gives the library's vectors, or is not used."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,16 +25,19 @@ def embedder(minilm: Path) -> SentenceTransformerEmbedder:
 def test_the_vectors_are_the_librarys(embedder: SentenceTransformerEmbedder) -> None:
     model: Any = embedder._model
     encoder = BertEncoder(model)
-    for text in _TEXTS:
-        vector, tokens = encoder.embed(text)
-        known = model.encode([text], normalize_embeddings=True, show_progress_bar=False)[0]
-        assert np.abs(vector - known).max() < 1e-5
-        assert 2 <= tokens <= embedder.max_tokens
+    known = model.encode(list(_TEXTS), normalize_embeddings=True, show_progress_bar=False)
+    together, counts = encoder.embed(_TEXTS)
+    assert np.abs(together - known).max() < 1e-5
+    assert counts == [len(ids) for ids in model.tokenizer(list(_TEXTS), truncation=True).input_ids]
+    for place, text in enumerate(_TEXTS):
+        alone, count = encoder.embed([text])
+        assert np.abs(alone[0] - known[place]).max() < 1e-5
+        assert count == [counts[place]]
 
 
 @pytest.mark.slow
 def test_one_text_and_many_have_the_same_vectors(embedder: SentenceTransformerEmbedder) -> None:
-    assert embedder._single is not None
+    assert embedder._short is not None
     texts = ["When does it open?", "Where is it?", "Who made it, and what for?"]
     together, counts = embedder.embed(texts)
     for place, text in enumerate(texts):
