@@ -10,8 +10,8 @@ import numpy as np
 from monitoring.reference import Vectors
 from retrieval.client import RetrievalClient
 
-# Few enough that a search which comes meanwhile waits for milliseconds.
-_BATCH = 8
+# So many that they are bulk work, which yields to every search.
+_BATCH = 50
 _MOST_CHARACTERS = 2000
 _DEADLINE_S = 60.0
 

@@ -61,7 +61,7 @@ class MonitorSettings(FileSettings):
         200, ge=20, description="Losses that the baseline of a harm signal is made of."
     )
     monitor_report_windows: int = Field(
-        240, ge=1, description="Windows after which a new report is written, beside each alarm."
+        480, ge=1, description="Windows after which a new report is written, beside each alarm."
     )
     monitor_keep_days: float = Field(
         90.0, gt=0, description="Age at which judged windows are deleted, in days."

@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 # More texts than this in one call are bulk work, and so is a long text.
 _FEW, _SHORT = 8, 2000
 _TOGETHER = 32
-_BULK_BATCH = 4
+# Bulk work in one batch: texts of several calls, and characters of one.
+_BULK_BATCH, _BULK_CHARACTERS = 4, 3000
 _MAX_WAITING = 10_000
 _NICE = 10
 
@@ -89,8 +90,7 @@ class Scheduler:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         vectors = np.zeros((len(texts), self._embedder.dimensions), dtype="<f4")
         tokens = [0] * len(texts)
-        for start in range(0, len(order), _BULK_BATCH):
-            batch = order[start : start + _BULK_BATCH]
+        for batch in _batches(texts, order):
             vectors[batch], counted = await self._put(self._bulk, [texts[i] for i in batch])
             for index, count in zip(batch, counted, strict=True):
                 tokens[index] = count
@@ -152,3 +152,17 @@ def _yield_to_others() -> None:
     # On Linux a thread has a niceness of its own (setpriority(2), "C library/kernel differences").
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _batches(texts: Sequence[str], order: Sequence[int]) -> Iterator[list[int]]:
+    """Cut texts into batches, by their place: few long ones, many short ones."""
+    batch: list[int] = []
+    characters = 0
+    for index in order:
+        if batch and characters + len(texts[index]) > _BULK_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+        batch.append(index)
+        characters += len(texts[index])
+    if batch:
+        yield batch

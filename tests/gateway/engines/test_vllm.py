@@ -46,6 +46,7 @@ def test_a_cpu_engine_leaves_cores_to_others_and_keeps_what_the_user_set() -> No
     assert "OMP_NUM_THREADS" not in found
     assert found["OMP_WAIT_POLICY"] == "PASSIVE"
     assert found["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert found["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"  # no worker that spins
     assert _engine().environment(spec)["OMP_NUM_THREADS"] == "1"
     assert _engine().command(spec)[:4] == ["nice", "-n", "5", sys.executable]
 
