@@ -25,6 +25,7 @@ from gateway.store.examples import write_jsonl
 _ROOT = Path(__file__).parents[2]
 _ALIAS = "production"
 _READ_S = 3.0  # until every worker of the gateway has read of it
+_HARM_S = 240.0  # until harm is shown too, where it is
 
 
 class RunFailed(Exception):
@@ -148,6 +149,9 @@ class Run:
         self._customers(new=self._scenario.new, pause_s=settings.BUSY_S)
         self._say(f"new topics: {self._scenario.new:.0%} of the questions")
         self._wait("the monitor finds it", lambda: self._service.health(_ALIAS) != "HEALTHY", 900)
+        # Under WARN documents help where the first topic drifted, from then on with every answer.
+        found = ("HEALTHY", "WARN")
+        self._service.wait(lambda: self._service.health(_ALIAS) not in found, _HARM_S)
         time.sleep(_READ_S)
         with self._killer.held():
             self._wait("answers", lambda: self._service.answers(_ALIAS), 300)
