@@ -1,6 +1,7 @@
 """Takes the pictures of the console that README.md and docs/ show, over a seeded store.
 
     python scripts/screenshots.py [NAME …]        # into docs/images/console-NAME.png
+    python scripts/screenshots.py run             # the page of the last `make demo-loop`
 
 Needs Chromium (Debian: apt-get install chromium). What is shown is a made-up bank's support; the
 gateway, its pages and the engines' answers are real, the engines are stubs.
@@ -22,6 +23,8 @@ from tests.browser.seeding import ROLLOUT  # noqa: E402
 from tests.browser.world import seeded_gateway  # noqa: E402
 
 _FOLDER = ROOT / "docs" / "images"
+_STORY = ROOT / ".driftgate" / "loop" / "story.html"
+_STORY_HEIGHT = 1330  # down to the end of the picture and of what it means
 _COLOURS = 256
 _MOST_BYTES = 200_000
 
@@ -46,7 +49,9 @@ PICTURES = {
 
 
 def main(names: list[str]) -> int:
-    """Take the pictures with these names, or all."""
+    """Take the pictures with these names, or all of the console."""
+    if names == ["run"]:
+        return _take_run()
     unknown = set(names) - set(PICTURES)
     if unknown:
         print(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(PICTURES)}.")
@@ -74,10 +79,27 @@ def _take(visitor: Visitor, name: str, picture: Picture) -> int:
     page.set_viewport_size({"width": width, "height": picture.height})
     visitor.open(page, picture.path.format(grounded=visitor.world.seeded.day.grounded))
     page.wait_for_load_state("networkidle")
-    taken = Image.open(io.BytesIO(page.screenshot()))
-    path = _FOLDER / f"console-{name}.png"
-    taken.convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    size = _keep(page.screenshot(), f"console-{name}.png")
     visitor.leave()
+    return size
+
+
+def _take_run() -> int:
+    if not _STORY.is_file():
+        print(f"There is no {_STORY.relative_to(ROOT)} yet: make demo-loop")
+        return 2
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1000, "height": _STORY_HEIGHT})
+        page.goto(_STORY.as_uri())
+        print(f"loop-run.png  {_keep(page.screenshot(), 'loop-run.png') / 1000:.0f} kB")
+    return 0
+
+
+def _keep(taken: bytes, name: str) -> int:
+    """Write a picture with few colours; returns its bytes."""
+    picture = Image.open(io.BytesIO(taken)).convert("RGB")
+    path = _FOLDER / name
+    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     return path.stat().st_size
 
 
