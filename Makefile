@@ -17,11 +17,9 @@ TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
 STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
 # These keep all cores busy or measure time: one after the other.
 ALONE := engine or chaos
-# The others run side by side, one more of them than there are cores: many wait for processes. What
-# failed beside others is asked once more, alone: a deadline may have been missed for want of a core.
-# What is wrong fails again.
-BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n $(shell expr $$(nproc) + 1) --dist loadfile \
-	--no-loadscope-reorder
+# The others run side by side, with a core each. What failed beside others is asked once more, alone:
+# a deadline may have been missed for want of a core. What is wrong fails again.
+BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n logical --dist loadfile --no-loadscope-reorder
 AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 

@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Callable, Sequence
+from math import nan
 from statistics import fmean, quantiles
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from examples.loop.story import Story
+    from examples.loop.timeline import Evidence
 
 _INK = "#0f0f0f"  # becomes the page's colour
 _KNOWN, _NEW, _DRIFT, _HARM = "#1f6feb", "#d9822b", "#8250df", "#c4242b"
@@ -14,6 +16,12 @@ _BIN_S = 30.0
 _LEAST, _MOST = 1e-2, 1e5  # of the evidence that is drawn: what is beyond says no more
 _STATES = {"WARN": "#d9a62e", "DEGRADED": "#c4242b", "RETRAINING": "#8250df", "CANARY": "#1a7f37"}
 _RELEASES = ("#8c959f", "#1a7f37", "#8250df", "#d9822b", "#c4242b")
+_FAINT: dict[str, Any] = {"color": "#8c959f", "linewidth": 0.8, "alpha": 0.6}
+_SHOWN: dict[str, tuple[str, dict[str, Any]]] = {
+    "feedback": ("harm, by feedback", {"color": _HARM, "linewidth": 1.8}),
+    "all": ("drift", {"color": _DRIFT, "linewidth": 1.5}),
+}
+_GAP_S = 90.0  # without windows: no line is drawn across it
 Bin = tuple[float, list[dict[str, Any]]]
 
 
@@ -62,22 +70,40 @@ def _answers(axes: Any, story: "Story", bins: Sequence[Bin]) -> None:
 
 
 def _evidence(axes: Any, story: "Story") -> None:
-    names = sorted({name for each in story.evidence for name in each.values})
-    for name in names:
-        together = name == "all"
-        points = [(each.at, each.values[name]) for each in story.evidence if name in each.values]
-        style: dict[str, Any] = {"color": _DRIFT, "linewidth": 2} if together else {"alpha": 0.7}
-        axes.plot(
-            [_minute(story, at) for at, _ in points],
-            [min(max(value, _LEAST), _MOST) for _, value in points],
-            label="drift" if together else name,
-            **style,
-        )
+    names = sorted({name for each in story.evidence for name in each.values} - set(_SHOWN))
+    labels = dict.fromkeys(names, "_")
+    if names:
+        labels[names[0]] = "single signals"
+    for name in (*names, *_SHOWN):
+        label, style = _SHOWN.get(name, (labels.get(name, "_"), _FAINT))
+        for release in dict.fromkeys(each.release for each in story.evidence):
+            of_release = [each for each in story.evidence if each.release == release]
+            axes.plot(*_line(story, of_release, name), label=label, **style)
+            label = "_"  # told once
     axes.axhline(story.threshold, color=_DRIFT, linestyle="--", linewidth=1)
     axes.axhline(200, color=_HARM, linestyle="--", linewidth=1)
     axes.set_yscale("log")
     axes.set_ylim(_LEAST, 30 * _MOST)  # room for the legend
     axes.set_ylabel("evidence (e-value)")
+
+
+def _line(
+    story: "Story", evidence: "Sequence[Evidence]", name: str
+) -> tuple[list[float], list[float]]:
+    """Return minutes and values of a signal, with a NaN where its release was not judged."""
+    minutes: list[float] = []
+    values: list[float] = []
+    last = None
+    for each in evidence:
+        if name not in each.values:
+            continue
+        if last is not None and each.at - last > _GAP_S:
+            minutes.append(_minute(story, each.at))
+            values.append(nan)
+        last = each.at
+        minutes.append(_minute(story, each.at))
+        values.append(min(max(each.values[name], _LEAST), _MOST))
+    return minutes, values
 
 
 def _latency(axes: Any, bins: Sequence[Bin]) -> None:
