@@ -1,7 +1,7 @@
 """The loop closes by itself, from examples to a release that replaced a stale one.
 
 Real vLLM, real training, customers by Locust: `make demo-loop --quick` with a SmolLM2 of fewer
-layers, so that it ends in minutes.
+layers, so that it ends in a quarter of an hour. `make test-loop` runs it.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from examples.loop.settings import QUICK
 from examples.loop.story import Story
 from tests.e2e.cut_model import cut
 
-pytestmark = [pytest.mark.engine, pytest.mark.train, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.engine, pytest.mark.train, pytest.mark.loop, pytest.mark.timeout(1800)]
 
 _SCENARIO = replace(QUICK, training={"max_steps": 48, "evaluation.cases": 8})
 
