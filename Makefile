@@ -55,7 +55,7 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(BESIDE) -m "not ($(ALONE))" || $(AGAIN)
 	$(VENV)/bin/pytest -m "($(ALONE)) and not loop" || $(AGAIN)
 
-test-loop: compile ## Close the loop as a test: real vLLM, training, customers (15 min)
+test-loop: compile ## Close the loop as a test: real vLLM, training, customers (16 min)
 	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
 	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
 	$(VENV)/bin/pytest -s -m loop

@@ -14,8 +14,8 @@ from retrieval.bert import BertEncoder, NotBert
 
 Vectors = npt.NDArray[np.float32]
 _BATCH = 64
-# So many characters together go through the pass that is written out.
-_SHORT = 8000
+# More characters than this at once go through the library, which cuts them into batches.
+_AT_ONCE = 8000
 
 
 class Embedder(Protocol):
@@ -56,13 +56,13 @@ class SentenceTransformerEmbedder:
         self.id = path.name
         self.dimensions = int(self._model.get_embedding_dimension())
         self.max_tokens = int(self._model.max_seq_length or self._model.tokenizer.model_max_length)
-        self._short: BertEncoder | None = None
+        self._encoder: BertEncoder | None = None
         with contextlib.suppress(NotBert):  # another architecture is embedded by the library alone
-            self._short = BertEncoder(self._model)
+            self._encoder = BertEncoder(self._model)
 
     def embed(self, texts: list[str]) -> tuple[Vectors, list[int]]:
-        if self._short is not None and sum(map(len, texts)) <= _SHORT:
-            return self._short.embed(texts)
+        if self._encoder is not None and sum(map(len, texts)) <= _AT_ONCE:
+            return self._encoder.embed(texts)
         vectors = self._model.encode(
             texts, batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
         )

@@ -16,6 +16,15 @@ _EXIT_MARGIN_S = 3
 # A CPU engine takes every core for as long as it answers. The gateway and the retrieval service
 # need them for milliseconds, within a deadline; the trainer (nice(10)) comes last.
 _BEHIND = ["nice", "-n", "5"]
+# What a user may set otherwise, on a CPU.
+_CPU_DEFAULTS = {
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    # The model runs in the engine's core, not in a process of its own: one import of torch less to
+    # start, and no worker that spins on its queue while nothing is asked. vLLM wants that process
+    # to bind its threads, which is not done here.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}
 
 
 class VllmEngine:
@@ -116,12 +125,8 @@ class VllmEngine:
                 # Two engines and a trainer share the cores: pinning and spinning OpenMP threads
                 # would starve each other.
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-                # The model runs in the engine's core, not in a process of its own: one import of
-                # torch less to start, and no worker that spins on its queue while nothing is asked.
-                # vLLM wants that process to bind its threads, which is not done here.
-                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             }
-            for name, value in (("OMP_NUM_THREADS", "1"), ("OMP_WAIT_POLICY", "PASSIVE")):
+            for name, value in _CPU_DEFAULTS.items():
                 if name not in self._inherited:
                     variables[name] = value
         return variables

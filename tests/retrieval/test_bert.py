@@ -1,4 +1,4 @@
-"""The written-out pass for short texts gives the library's vectors, or is not used."""
+"""The written-out pass gives the library's vectors, or is not used."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def test_the_vectors_are_the_librarys(embedder: SentenceTransformerEmbedder) -> 
 
 @pytest.mark.slow
 def test_one_text_and_many_have_the_same_vectors(embedder: SentenceTransformerEmbedder) -> None:
-    assert embedder._short is not None
+    assert embedder._encoder is not None
     texts = ["When does it open?", "Where is it?", "Who made it, and what for?"]
     together, counts = embedder.embed(texts)
     for place, text in enumerate(texts):

@@ -88,8 +88,8 @@ def replay(
     chosen = sum(case.row.source in collected.grounded for case in asked if case.slice == "new")
     if chosen:
         left_out.append(
-            f"questions that documents were not known to fail at: {chosen} of those about what "
-            "drifted are corrections of answers from documents, which may be better than it seems"
+            f"what documents were not known to fail at, for want of it: {chosen} questions about "
+            "what drifted are corrections of grounded answers, so documents may be underrated"
         )
     with GatewayAsker(database, places.gateway_url, purpose, like=alias) as asker:
         return attribute(
