@@ -128,4 +128,4 @@ QUICK = Scenario(
     training={"max_steps": 32, "evaluation.cases": 8},
     loop={"cases": 80},
 )
-"""The same steps, as small as they can be and still show something. `make test-loop` rests on it."""
+"""The same steps, as small as they can be and still show something; `make test-loop` has them."""

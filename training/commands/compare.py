@@ -100,7 +100,8 @@ def create(
         except LineInvalid as error:
             fail(str(error))
         except OSError as error:
-            fail(f"{error.filename} cannot be read: {error.strerror}")
+            named = error.filename is not None  # else it is no file that failed
+            fail(f"{error.filename} cannot be read: {error.strerror}" if named else str(error))
         wanted = Comparison(
             name=name or f"Which answer is better? ({alias})", alias=alias,
             baseline=old, candidate=f"{old} with documents" if documents else new,
