@@ -54,7 +54,9 @@ def main(names: list[str]) -> int:
         return _take_run()
     unknown = set(names) - set(PICTURES)
     if unknown:
-        print(f"There is no {', '.join(sorted(unknown))}; there are {', '.join(PICTURES)}.")
+        print(
+            f"There is no {', '.join(sorted(unknown))}; there are {', '.join(PICTURES)}; and run."
+        )
         return 2
     _FOLDER.mkdir(parents=True, exist_ok=True)
     with (

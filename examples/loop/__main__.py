@@ -27,6 +27,11 @@ _COLOURS = {
     "rollout": "green", "job": "dim", "window": "dim", "trouble": "bold red", "kill": "bold red",
 }  # fmt: skip
 
+_WANTED = (
+    "--data names a folder with banking77/train.csv and banking77/test.csv "
+    "(https://github.com/PolyAI-LDN/task-specific-datasets)."
+)
+
 
 def main() -> int:
     """Run it; returns 1 where something did not end as it must."""
@@ -39,7 +44,11 @@ def main() -> int:
         console.print(Text(f"{minutes:5.1f} min  {moment.text}", _COLOURS.get(moment.kind, "")))
 
     scenario = QUICK if options.quick else FULL
-    run = Run(scenario, options.data, options.out, show, kills=options.kills)
+    try:
+        run = Run(scenario, options.data, options.out, show, kills=options.kills)
+    except OSError as error:
+        console.print(Text(f"✗ {error.filename}: {error.strerror}. {_WANTED}", "bold red"))
+        return 2
     try:
         story = run.play()
     except (RunFailed, RuntimeError, OSError, openai.APIError) as error:
