@@ -24,7 +24,7 @@ AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compile serve test test-loop check bench bench-retrieval chaos load demo-retrieval demo-loop format services lock reference clean
+.PHONY: help setup compile serve test check bench bench-retrieval chaos load demo-retrieval demo-loop format services lock reference clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -53,12 +53,7 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
 	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
 	$(BESIDE) -m "not ($(ALONE))" || $(AGAIN)
-	$(VENV)/bin/pytest -m "($(ALONE)) and not loop" || $(AGAIN)
-
-test-loop: compile ## Close the loop as a test: real vLLM, training, customers (16 min)
-	$(VENV)/bin/driftgate models pull all-minilm-l6-v2
-	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
-	$(VENV)/bin/pytest -s -m loop
+	$(VENV)/bin/pytest -m "$(ALONE)" || $(AGAIN)
 
 check: setup ## Format, lint, types, import contracts, fast tests
 	$(VENV)/bin/ruff format --check .

@@ -116,10 +116,11 @@ def _supervised(environment: Mapping[str, str], log: Path, again: bool) -> Itera
 
 def _until_ready(supervised: _Supervised, url: str, log: Path) -> None:
     deadline = time.monotonic() + _START_S
-    while True:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health/ready", timeout=2).status_code == 200:
-                return
-        if supervised.ended() or time.monotonic() > deadline:
-            raise RuntimeError(f"`driftgate serve` did not start:\n{log.read_text()[-3000:]}")
-        time.sleep(0.2)
+    with httpx.Client(base_url=url, timeout=2) as client:
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if client.get("/health/ready").status_code == 200:
+                    return
+            if supervised.ended() or time.monotonic() > deadline:
+                raise RuntimeError(f"`driftgate serve` did not start:\n{log.read_text()[-3000:]}")
+            time.sleep(0.2)

@@ -1,11 +1,12 @@
 """The run, in the order in which it happens. It prepares and watches; the loop closes by itself."""
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from gateway.store.examples import write_jsonl
 _ROOT = Path(__file__).parents[2]
 _ALIAS = "production"
 _READ_S = 3.0  # until every worker of the gateway has read of it
-_HARM_S = 240.0  # until harm is shown too, where it is
 
 
 class RunFailed(Exception):
@@ -65,7 +65,13 @@ class Run:
         self._killer = Killer(kills, seed=int(time.time()), show=self._tell_kill)
 
     def play(self) -> Story:
-        """Do all of it, and tell it.
+        """Do all of it, and tell it; raises what `playing` raises."""
+        with self.playing() as (story, _):
+            return story
+
+    @contextlib.contextmanager
+    def playing(self) -> Iterator[tuple[Story, Service]]:
+        """Do all of it, and tell it; Driftgate serves on while the block runs.
 
         Raises:
             RunFailed: It could not go on.
@@ -95,7 +101,7 @@ class Run:
                 self._timeline.close()
             story = self._story()
             story.write(self._out)
-            return story
+            yield story, self._service
 
     def _index(self) -> None:
         """One document for each intent, the new ones too: facts are written down early."""
@@ -151,7 +157,7 @@ class Run:
         self._wait("the monitor finds it", lambda: self._service.health(_ALIAS) != "HEALTHY", 900)
         # Under WARN documents help where the first topic drifted, from then on with every answer.
         found = ("HEALTHY", "WARN")
-        self._service.wait(lambda: self._service.health(_ALIAS) not in found, _HARM_S)
+        self._service.wait(lambda: self._service.health(_ALIAS) not in found, self._scenario.harm_s)
         time.sleep(_READ_S)
         with self._killer.held():
             self._wait("answers", lambda: self._service.answers(_ALIAS), 300)

@@ -45,7 +45,7 @@ class Service:
     def __init__(self, home: Path, url: str, key: str) -> None:
         self.home, self.url, self.key = home, url, key
         self.database_url = f"sqlite:///{home / 'driftgate.db'}"
-        self._client = openai.OpenAI(base_url=url, api_key=key, timeout=120)
+        self.client = openai.OpenAI(base_url=url, api_key=key, timeout=120)
         self._database = Database(self.database_url)
         self._customers: subprocess.Popen[bytes] | None = None
 
@@ -57,12 +57,12 @@ class Service:
         """Put documents, by title, into a vector store; returns its id."""
         # The operator's, so that the policy of an alias may name it for every key.
         shared = {"driftgate": {"shared": True}}
-        store = self._client.vector_stores.create(name="topics", extra_body=shared).id
+        store = self.client.vector_stores.create(name="topics", extra_body=shared).id
         files = [
             (f"{title}.md", io.BytesIO(f"---\ntitle: {title}\n---\n{text}\n".encode()))
             for title, text in documents.items()
         ]
-        batch = self._client.vector_stores.file_batches.upload_and_poll(
+        batch = self.client.vector_stores.file_batches.upload_and_poll(
             store, files=files, poll_interval_ms=200
         )
         if batch.file_counts.completed != len(files):
@@ -74,15 +74,15 @@ class Service:
         files = {}
         for name in ("train", "valid"):
             with (folder / f"{name}.jsonl").open("rb") as file:
-                files[name] = self._client.files.create(file=file, purpose="fine-tune").id
-        job = self._client.fine_tuning.jobs.create(
+                files[name] = self.client.files.create(file=file, purpose="fine-tune").id
+        job = self.client.fine_tuning.jobs.create(
             model="production", training_file=files["train"], validation_file=files["valid"],
             suffix="bank", seed=1,
             extra_body={"driftgate": {"recipe": "tiny-cpu", "set": dict(overrides)}},
         )  # fmt: skip
         while job.status not in _ENDED:
             time.sleep(2)
-            job = self._client.fine_tuning.jobs.retrieve(job.id)
+            job = self.client.fine_tuning.jobs.retrieve(job.id)
         if job.fine_tuned_model is None:
             raise ServiceFailed(f"the job {job.status}: {job.error}")
         return job.fine_tuned_model
@@ -90,7 +90,7 @@ class Service:
     def answers(self, model: str) -> bool:
         """Return whether an engine of a release or alias answers."""
         try:
-            self._client.completions.create(model=model, prompt="Hello", max_tokens=1)
+            self.client.completions.create(model=model, prompt="Hello", max_tokens=1)
         except (openai.InternalServerError, openai.NotFoundError, openai.APIConnectionError):
             return False  # no engine yet, or the gateway has not read of it yet, or is starting
         return True
@@ -134,7 +134,7 @@ class Service:
     def roll_out(self, alias: str, candidate: str, plan: Mapping[str, Any]) -> str:
         """Start a rollout; returns its id."""
         body = {"alias": alias, "candidate": candidate, "plan": dict(plan)}
-        made: Any = self._client.post("/rollouts", body=body, cast_to=object)
+        made: Any = self.client.post("/rollouts", body=body, cast_to=object)
         return str(made["id"])
 
     def over(self, rollout: str) -> bool:

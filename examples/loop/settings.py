@@ -89,6 +89,8 @@ class Scenario:
         usual_windows: Windows after the reference, before the shift.
         feedback: Share of the answers that somebody judges.
         new: Share of the new topics after the shift.
+        harm_s: How long it is waited for harm to be shown too, before what documents do is
+            measured.
         bad_candidates: Whether bad releases are rolled out as well, to be stopped.
         serve: More settings of the service.
         training: More settings of each training.
@@ -102,6 +104,7 @@ class Scenario:
     usual_windows: int = 4
     feedback: float = 0.4
     new: float = 0.5
+    harm_s: float = 240.0
     bad_candidates: bool = True
     serve: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -128,4 +131,4 @@ QUICK = Scenario(
     training={"max_steps": 32, "evaluation.cases": 8},
     loop={"cases": 80},
 )
-"""The same steps, as small as they can be and still show something; `make test-loop` has them."""
+"""The same steps, as small as they can be and still show something; `make test` has them."""
