@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,26 +87,28 @@ def test_a_run_learns_and_leaves_what_it_should(whole: TrainResult) -> None:
     assert "<script" not in page
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_is_ended_goes_on_as_if_nothing_was(
-    how: signal.Signals, config: TrainConfig, whole: TrainResult
+    config: TrainConfig, whole: TrainResult, tmp_path: Path
 ) -> None:
-    out = whole.run.with_name(f"ended-{how.name}")
-    for trainer in _training(config, out, until=9):
-        os.kill(trainer.pid, how)
-        trainer.wait(60)
+    out = whole.run.with_name("ended")
+    data = tiny_model.rows(tmp_path / "train.jsonl", 60, 1)
+    config = replace(config, data=data, out=out, resume=True)
+    _end(config, signal.SIGTERM, at=9)
+    first = _steps(out)
+    tiny_model.rows(data, 60, 3)
+    with pytest.raises(RunError, match="train changed since the run began"):
+        train(config)
+    tiny_model.rows(data, 60, 1)
+    _end(config, signal.SIGKILL, at=15)
+    second = _steps(out)[len(first) :]
     assert not (out / "result.json").exists()
-    before = [e for e in read(out / "metrics.jsonl") if e.kind == "step"]
-    begun = time.time()
-    result = train(replace(config, out=out, resume=True))
-    events = read(out / "metrics.jsonl")
-    again = [e.step for e in events if e.kind == "step" and e.time > begun]
-    saved = max(step for step in (6, before[-1].step) if step < again[0])
-    # Finished steps are not made again: SIGKILL goes back to the checkpoint, SIGTERM makes one.
-    assert again == list(range(saved + 1, 25))
-    assert saved == 6 if how == signal.SIGKILL else saved == before[-1].step
+    result = train(config)
+    third = _steps(out)[len(first) + len(second) :]
+    # Finished steps are not made again: SIGTERM makes a checkpoint, SIGKILL goes back to one.
+    assert second == list(range(first[-1] + 1, second[-1] + 1))
+    assert third == list(range(max(first[-1], second[-1] // 6 * 6) + 1, 25))
     wanted = {e.step: e.loss for e in read(whole.run / "metrics.jsonl") if e.kind == "step"}
-    assert {e.step: e.loss for e in events if e.kind == "step"} == wanted
+    assert {e.step: e.loss for e in read(out / "metrics.jsonl") if e.kind == "step"} == wanted
     assert result.eval_loss == whole.eval_loss
     assert digests(result.adapter) == digests(whole.adapter)
 
@@ -116,16 +117,6 @@ def test_a_complete_run_starts_no_process(config: TrainConfig, whole: TrainResul
     began = time.monotonic()
     assert train(replace(config, resume=True)) == whole
     assert time.monotonic() - began < 1
-
-
-def test_rows_that_changed_do_not_resume(config: TrainConfig, tmp_path: Path) -> None:
-    moved = replace(config, data=tiny_model.rows(tmp_path / "t.jsonl", 60, 1), out=tmp_path / "run")
-    for trainer in _training(moved, moved.out, until=7):
-        trainer.kill()
-        trainer.wait(60)
-    tiny_model.rows(moved.data, 60, 3)
-    with pytest.raises(RunError, match="train changed since the run began"):
-        train(replace(moved, resume=True))
 
 
 def test_the_loss_is_that_of_trl(config: TrainConfig) -> None:
@@ -228,27 +219,31 @@ def test_all_weights_train_and_merge(config: TrainConfig, tmp_path: Path) -> Non
     assert merged.kl <= 1e-3
 
 
-def _training(config: TrainConfig, out: Path, until: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a training as another process would, and hand out its trainer at a step."""
+def _steps(out: Path) -> list[int]:
+    return [e.step for e in read(out / "metrics.jsonl") if e.kind == "step"]
+
+
+def _end(config: TrainConfig, how: signal.Signals, at: int) -> None:
+    """Start a training as another process would, and end its trainer at a step."""
     from training import recipe as recipes
     from training import run
 
-    config = replace(config, out=out)
-    folder = RunFolder(out)
+    folder = RunFolder(config.out)
     run._prepare(config, recipes.load(config.recipe, config.overrides), folder)
-    with folder.log.open("wb") as log:
+    with folder.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "training.run", str(out)],
+            [sys.executable, "-m", "training.run", str(config.out)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
         )
     try:
-        while not any(e.step >= until for e in read(folder.metrics)):
+        while not any(e.step >= at for e in read(folder.metrics)):
             assert process.poll() is None, folder.log.read_text()[-2000:]
             time.sleep(0.01)
-        yield process
+        process.send_signal(how)
+        process.wait(60)
     finally:
         process.kill()
         process.wait()
