@@ -89,7 +89,7 @@ def test_the_owner_finds_the_job_and_its_release(closed: Closed) -> None:
     assert (job.error, job.status) == (None, "succeeded")
     assert job.fine_tuned_model == closed.release.id
     assert job.trained_tokens > 1000
-    events = list(client.fine_tuning.jobs.list_events(job.id, limit=100))
+    events: list[Any] = list(client.fine_tuning.jobs.list_events(job.id, limit=100))
     told = [event.data["train_loss"] for event in events if "train_loss" in (event.data or {})]
     assert told[0] < told[-1]  # the newest comes first
     assert list(client.fine_tuning.jobs.checkpoints.list(job.id))
