@@ -37,7 +37,16 @@ _ANSWERS = msgspec.msgpack.Decoder(Answer)
 
 
 class RetrievalUnavailable(Exception):
-    """The service cannot be reached, or did not answer in time."""
+    """The service cannot be reached, or did not answer in time.
+
+    Args:
+        message: Why, for people.
+        late: Whether it did not answer in time.
+    """
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 class RetrievalFailed(Exception):
@@ -192,7 +201,7 @@ class RetrievalClient:
                 answer = await waiting.done
                 answered = True
         except TimeoutError:
-            raise RetrievalUnavailable(f"no answer within {deadline_s:g} s") from None
+            raise RetrievalUnavailable(f"no answer within {deadline_s:g} s", late=True) from None
         except OSError as error:
             raise RetrievalUnavailable(str(error)) from error
         finally:

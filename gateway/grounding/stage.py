@@ -175,7 +175,7 @@ class GroundingStage:
         try:
             found = await call.flow.result_of(task, deadline + _SLACK_S)
         except (RetrievalUnavailable, TimeoutError) as error:
-            late = isinstance(error, TimeoutError) or time.perf_counter() - started >= deadline
+            late = error.late if isinstance(error, RetrievalUnavailable) else True
             self._failed(request, "timeout" if late else "unavailable")
             return None
         except RetrievalFailed as error:

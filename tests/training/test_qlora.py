@@ -48,14 +48,6 @@ def whole(config: TrainConfig) -> TrainResult:
     return train(config)
 
 
-@pytest.fixture(scope="module")
-def four_bit(config: TrainConfig) -> TrainResult:
-    """A run on a 4-bit base."""
-    out = config.out.with_name("four-bit")
-    settings = {**_SETTINGS, "method": "qlora", "max_steps": 12}
-    return train(replace(config, out=out, overrides=settings))
-
-
 def test_a_run_learns_and_leaves_what_it_should(whole: TrainResult) -> None:
     assert whole.steps == whole.total == 24
     assert whole.eval_loss is not None
@@ -169,12 +161,34 @@ def test_the_order_of_rows_is_fair_grouped_and_its_own_by_epoch() -> None:
     assert sum(spans) / len(spans) < 10
 
 
-def test_a_4_bit_run_merges_into_both_bases(
-    config: TrainConfig, four_bit: TrainResult, tmp_path: Path
+def test_a_4_bit_run_merges_into_both_bases_although_it_is_killed(
+    config: TrainConfig, tmp_path: Path
 ) -> None:
-    merged = merge(four_bit.run, tmp_path / "model", prompts=20)
+    settings = {**_SETTINGS, "method": "qlora", "max_steps": 12}
+    trained = train(replace(config, out=tmp_path / "four-bit", overrides=settings))
+    work = tmp_path / ".model.partial"
+    first = work / "dequantised-bfloat16.json"
+    call = "import sys; from pathlib import Path; from training.merge import merge; "
+    call += "merge(Path(sys.argv[1]), Path(sys.argv[2]), prompts=20)"
+    arguments = [sys.executable, "-c", call, str(trained.run), str(tmp_path / "model")]
+    with subprocess.Popen(arguments) as process:
+        while not first.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+    weights = (work / "dequantised-bfloat16" / "model.safetensors").stat()
+    told: list[str] = []
+    merged = merge(trained.run, tmp_path / "model", prompts=20, on_progress=told.append)
+    # It goes on with what is missing.
+    assert not work.exists()
+    assert [text for text in told if text.startswith("building")] == [
+        "building and measuring the merge into the original base, bfloat16"
+    ]
+    assert "asking the adapter as it was trained" not in told
+    assert (merged.model / "model.safetensors").stat().st_mtime_ns == weights.st_mtime_ns
     kl = {(c.kind, c.precision): c.kl for c in merged.candidates}
     print("KL of merges:", kl)
+    assert len(kl) == 2
     assert merged.kind == "dequantised"
     assert merged.kl <= 1e-3
     assert kl["original", "bfloat16"] > kl["dequantised", "bfloat16"]
@@ -183,31 +197,6 @@ def test_a_4_bit_run_merges_into_both_bases(
     for name in ("tokenizer.json", "chat_template.jinja", "generation_config.json"):
         assert (merged.model / name).read_bytes() == (config.base / name).read_bytes()
     assert "quantization_config" not in read_json(merged.model / "config.json")
-
-
-def test_a_merge_that_is_killed_goes_on_with_what_is_missing(
-    four_bit: TrainResult, tmp_path: Path
-) -> None:
-    work = tmp_path / ".model.partial"
-    first = work / "dequantised-bfloat16.json"
-    call = "import sys; from pathlib import Path; from training.merge import merge; "
-    call += "merge(Path(sys.argv[1]), Path(sys.argv[2]), prompts=20)"
-    arguments = [sys.executable, "-c", call, str(four_bit.run), str(tmp_path / "model")]
-    with subprocess.Popen(arguments) as process:
-        while not first.exists():
-            assert process.poll() is None
-            time.sleep(0.01)
-        process.kill()
-    weights = (work / "dequantised-bfloat16" / "model.safetensors").stat()
-    told: list[str] = []
-    merged = merge(four_bit.run, tmp_path / "model", prompts=20, on_progress=told.append)
-    assert not work.exists()
-    assert [text for text in told if text.startswith("building")] == [
-        "building and measuring the merge into the original base, bfloat16"
-    ]
-    assert "asking the adapter as it was trained" not in told
-    assert len(merged.candidates) == 2
-    assert (merged.model / "model.safetensors").stat().st_mtime_ns == weights.st_mtime_ns
 
 
 def test_all_weights_train_and_merge(config: TrainConfig, tmp_path: Path) -> None:
