@@ -34,7 +34,7 @@ _MOST_TOKENS = 48
 
 @dataclass(frozen=True)
 class Closed:
-    """A loop that has closed, and whose new release serves."""
+    """A loop that has closed, the release that serves now, and the folder of its base."""
 
     story: Story
     service: Service
@@ -62,11 +62,12 @@ def closed(
         run = Run(_SCENARIO, public_data, folder, lambda moment: print(moment.text, flush=True))
         with run.playing() as (story, service):
             database = Database(service.database_url)
-            release = Releases(database).get(service.serving("production"))
+            releases = {each.id: each for each in Releases(database).all()}
             database.close()
-            assert release is not None
+            release = releases[service.serving("production")]
+            base = Path(releases[release.base_release or ""].path)  # the first release
             task = build(public_data, _SCENARIO.sizes, seed=7)
-            yield Closed(story, service, folder, task, release, models / smollm.name)
+            yield Closed(story, service, folder, task, release, base)
 
 
 def test_a_stale_release_is_replaced_with_nobody_watching(closed: Closed) -> None:
