@@ -116,7 +116,7 @@ def _shown(comparison: Comparison, invites: Sequence[Invite]) -> dict[str, Any]:
         "standing": standing,
         "bar": None if standing is None else _bar(standing["consensus"], standing["decided"]),
         "curve": None if standing is None else _curve(standing),
-        "progress": drawing.meter_of(
+        "progress": drawing.progress(
             0 if standing is None else standing["decided"], comparison.items, "items decided"
         ),
         "raters": [_rater(invite, standing) for invite in invites],

@@ -81,6 +81,12 @@ def meter_of(used: float, most: float, label: str) -> Markup:
     return shares([(share, css), (1 - share, "none")], f"{label}: {share:.0%} used")
 
 
+def progress(done: int, of: int, label: str) -> Markup:
+    """Return how much of something is done: all of it is no alarm, as it is of a budget."""
+    share = min(done / of, 1.0) if of else 0.0
+    return shares([(share, "low"), (1 - share, "none")], f"{done} of {of} {label}")
+
+
 def shares(parts: Sequence[tuple[float, str]], label: str) -> Markup:
     """Return one bar that is divided: each part's share and its class."""
     drawn, x = [], 0.0

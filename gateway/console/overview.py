@@ -14,7 +14,7 @@ from gateway.console.access import Looking
 from gateway.console.formats import lasting, number
 from gateway.console.parts import Parts
 from gateway.store.activity import Activity, Pace
-from gateway.store.engines import Engine, Engines, EngineState
+from gateway.store.engines import Engines, EngineState
 from gateway.store.health import AliasHealth, Healths
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.overview import Overview
@@ -162,7 +162,6 @@ class _Reader:
         return {
             "aliases": aliases,
             "engines": engines,
-            "is_late": lambda engine: is_late(engine, now),
             "moves": Releases(database).moves(limit=6),
             "transitions": Healths(database).transitions(limit=6),
             "requests": [r for r in Retraining(database).all(limit=10) if r.status != CLOSED],
@@ -170,11 +169,6 @@ class _Reader:
             "span": span,
             "spans": SPANS,
         }
-
-
-def is_late(engine: Engine, now: float) -> bool:
-    """Return whether a launcher has not told of its engine for a while."""
-    return now - engine.updated_at > 60 and engine.state is not EngineState.FAILED
 
 
 def _by_weight(item: tuple[str, Sequence[Target]]) -> tuple[bool, str]:

@@ -71,3 +71,10 @@ def test_labels_are_text(text: str) -> None:
     chart = drawing.chart([Series(text, [(0, 1), (1, 2)])], text, levels=[Level(text, 1)])
     assert _parsed(chart).attrib["aria-label"] == text
     assert "<script>" not in chart
+
+
+def test_what_is_done_is_no_alarm_and_a_used_up_budget_is() -> None:
+    assert 'class="high"' not in drawing.progress(12, 12, "items decided")
+    assert "12 of 12 items decided" in drawing.progress(12, 12, "items decided")
+    assert 'class="high"' in drawing.meter_of(12, 12, "tokens")
+    assert "0 of 0" in drawing.progress(0, 0, "items decided")
