@@ -64,8 +64,9 @@ class Exporter:
             OSError: The address cannot be had.
         """
         self._server = ExporterServer(self._address, self._parts)
+        # Each look whether it is to end costs 0.1 ms of CPU: twice a second is enough.
         threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="exporter", daemon=True
+            target=self._server.serve_forever, args=(0.5,), name="exporter", daemon=True
         ).start()
 
     def close(self) -> None:
