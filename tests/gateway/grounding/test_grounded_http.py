@@ -160,16 +160,21 @@ def test_an_admin_searches_every_store(world: World) -> None:
 
 def test_a_policy_grants_the_operators_stores_and_never_another_keys(world: World) -> None:
     fields = {"mode": "always", "vector_store_ids": ["vs_mine", "vs_other", "vs_all"]}
-    Policies(world.gateway.database).put("alias", "docs", fields)
-    try:
-        with world.gateway.client(world.other_key) as client:
-            body = {"model": "docs", "messages": [{"role": "user", "content": ASKED}]}
-            wait(lambda: "x-driftgate-retrieval" in client.post(CHAT, json=body).headers)
+    body = {"model": "docs", "messages": [{"role": "user", "content": ASKED}]}
+    with world.gateway.client(world.other_key) as client:
+
+        def searched() -> bool:
+            return "x-driftgate-retrieval" in client.post(CHAT, json=body).headers
+
+        Policies(world.gateway.database).put("alias", "docs", fields)
+        try:
+            wait(searched)
             assert world.service.searches[-1].collections == ("vs_other", "vs_all")
             off = client.post(CHAT, json=body | {"retrieval": {"mode": "off"}})
-        assert "x-driftgate-retrieval" not in off.headers
-    finally:
-        Policies(world.gateway.database).remove("alias", "docs")
+            assert "x-driftgate-retrieval" not in off.headers
+        finally:
+            Policies(world.gateway.database).remove("alias", "docs")
+            wait(lambda: not searched())  # for the tests that follow
 
 
 @pytest.mark.parametrize(
