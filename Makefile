@@ -15,11 +15,9 @@ endif
 TORCH := $(if $(GPU)$(UV_FIND_LINKS),,--torch-backend=cpu)
 
 STAMP := $(VENV)/.driftgate-$(shell cat pyproject.toml Makefile locks/uv.txt $(LOCK) | cksum | cut -d ' ' -f 1)
-# These inject faults and measure time: one after the other.
-ALONE := chaos and not engine
-# The others run side by side, with a core each; those with a real vLLM two at a time, after the rest.
-# What failed beside others is asked once more, alone: a deadline may have been missed for want of a
-# core. What is wrong fails again.
+# Tests run side by side, with a core each; then those with a real vLLM, two at a time; then, one after
+# the other, those that inject faults and measure time. What failed is asked once more, alone: a deadline
+# may have been missed for want of a core. What is wrong fails again.
 BESIDE := OMP_NUM_THREADS=1 $(VENV)/bin/pytest --dist loadfile --no-loadscope-reorder
 AGAIN := $(VENV)/bin/pytest --last-failed --last-failed-no-failures none
 FAST := not engine and not services and not browser and not train and not chaos and not slow
@@ -55,7 +53,7 @@ test: compile services ## Run every test: real vLLM, PostgreSQL, Redis, Promethe
 	$(VENV)/bin/driftgate models pull smollm2-135m-instruct
 	$(BESIDE) -n logical -m "not (engine or chaos)" || $(AGAIN)
 	$(BESIDE) -n 2 -m engine || $(AGAIN)
-	$(VENV)/bin/pytest -m "$(ALONE)" || $(AGAIN)
+	$(VENV)/bin/pytest -m "chaos and not engine" || $(AGAIN)
 
 check: setup ## Format, lint, types, import contracts, fast tests
 	$(VENV)/bin/ruff format --check .

@@ -175,7 +175,7 @@ class GroundingStage:
         try:
             found = await call.flow.result_of(task, deadline + _SLACK_S)
         except (RetrievalUnavailable, TimeoutError) as error:
-            late = error.late if isinstance(error, RetrievalUnavailable) else True
+            late = not isinstance(error, RetrievalUnavailable) or error.late
             self._failed(request, "timeout" if late else "unavailable")
             return None
         except RetrievalFailed as error:

@@ -78,8 +78,9 @@ async def test_a_failure_is_the_callers_and_the_service_lives(client: RetrievalC
 
 
 async def test_the_deadline_holds(client: RetrievalClient) -> None:
-    with pytest.raises(RetrievalUnavailable, match="within"):
+    with pytest.raises(RetrievalUnavailable, match="within") as late:
         await client.embed(["x"], deadline_s=0.01)
+    assert late.value.late
     assert await client.embed(["x"], deadline_s=2)
 
 
@@ -106,8 +107,9 @@ async def test_junk_ends_only_its_connection(
 async def test_no_service_is_told_and_a_new_one_is_found(tmp_path: Path) -> None:
     path = tmp_path / "r.sock"
     client = RetrievalClient(path)
-    with pytest.raises(RetrievalUnavailable):
+    with pytest.raises(RetrievalUnavailable) as away:
         await client.embed(["x"], deadline_s=1)
+    assert not away.value.late
     for _ in range(2):  # the second time over a connection that had been closed
         async with RetrievalService(HashEmbedder(8), path).serving():
             assert await client.embed(["x"], deadline_s=2)

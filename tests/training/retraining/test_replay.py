@@ -1,6 +1,6 @@
 """What a replay leaves out, and says so; the gateway's answers are made up here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from gateway.store.engines import Engine, Engines, EngineState
 from gateway.store.examples import Example, Message
 from gateway.store.policies import Policies
 from gateway.store.releases import Release
+from tests.training.conftest import Home
 from training.asking import Asked, Question
 from training.attribution import Attribution
 from training.data.collecting import Collected
@@ -38,14 +39,6 @@ class Asker:
         ]
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'driftgate.db'}")
-    database.migrate()
-    yield database
-    database.close()
-
-
 def _replayed(
     database: Database, monkeypatch: pytest.MonkeyPatch, *, grounded: int, plain: int
 ) -> Attribution:
@@ -65,7 +58,8 @@ def _replayed(
     )
 
 
-def test_what_cannot_be_asked_is_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_asked_is_named(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = home.database
     left_out = _replayed(database, monkeypatch, grounded=0, plain=30).left_out
     assert left_out[0] == "base, which it was made from, is not served"
     assert left_out[1] == "`production` has no documents: there is no retrieval to switch on"
@@ -80,9 +74,9 @@ def test_what_cannot_be_asked_is_named(database: Database, monkeypatch: pytest.M
 
 @pytest.mark.parametrize(("plain", "told"), [(30, None), (5, "7 questions")])
 def test_questions_that_documents_failed_at_are_owned_up_to(
-    database: Database, monkeypatch: pytest.MonkeyPatch, plain: int, told: str | None
+    home: Home, monkeypatch: pytest.MonkeyPatch, plain: int, told: str | None
 ) -> None:
-    left_out = _replayed(database, monkeypatch, grounded=100, plain=plain).left_out
+    left_out = _replayed(home.database, monkeypatch, grounded=100, plain=plain).left_out
     about = [each for each in left_out if "documents may be underrated" in each]
     if told is None:
         assert about == []
