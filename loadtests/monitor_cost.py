@@ -26,7 +26,7 @@ from gateway.store.database import Database
 from gateway.store.monitoring import Monitoring, MonitorState
 from gateway.store.releases import Release, Releases, Target
 from gateway.store.traffic import Traffic, TrafficRecord
-from monitoring.bench.banking import questions
+from monitoring.bench.banking import DataMissing, questions
 from monitoring.settings import MonitorSettings
 from retrieval.places import retrieval_socket, run_dir
 
@@ -132,10 +132,10 @@ def report(measured: Measured) -> tuple[float, float]:
     return sum(os.times()[2:4]) - before, cpu_s(measured.embeddings) - embeddings
 
 
-def measure(home: Path, minutes: float, rate: int, data: Path) -> str:
+def measure(home: Path, minutes: float, rate: int, texts: list[str]) -> str:
     """Measure; returns the page."""
     measured = Measured(home)
-    customers = Customers(measured.database, [each.text for each in questions(data)], rate)
+    customers = Customers(measured.database, texts, rate)
     customers.start()
     try:
         measured.until_reference()
@@ -186,8 +186,14 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=100, help="requests/s")
     parser.add_argument("--data", type=Path, default=Path("../shared/data/banking77"))
     options = parser.parse_args()
+    if not _EMBEDDER.is_dir():
+        parser.error(f"{_EMBEDDER} is missing: driftgate models pull {_EMBEDDER.name}")
+    try:
+        texts = [each.text for each in questions(options.data)]
+    except DataMissing as error:
+        parser.error(str(error))
     with tempfile.TemporaryDirectory(prefix="monitor-cost-") as folder:
-        text = measure(Path(folder), options.minutes, options.rate, options.data)
+        text = measure(Path(folder), options.minutes, options.rate, texts)
     print(text)
     _RESULTS.write_text(text)
     return 0
