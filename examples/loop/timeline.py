@@ -120,7 +120,7 @@ class Timeline:
                     self.tell(told, "window")
 
     def _look_at_aliases(self) -> None:
-        moves = Releases(self._database).moves(None, 1000)
+        moves = [m for m in Releases(self._database).moves(None, 1000) if m.at >= self.began]
         for move in reversed(moves[: len(moves) - self._seen.get("moves", 0)]):
             now = ", ".join(map(_target, move.after)) or "nothing"
             why = f" ({move.why})" if move.why else ""
