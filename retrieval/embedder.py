@@ -48,8 +48,10 @@ class SentenceTransformerEmbedder:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the library is imported
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
         torch.set_num_threads(threads)
+        disable_progress_bar()  # it is loaded within a second
         self._model: Any = SentenceTransformer(
             str(path), device="cpu", model_kwargs={"use_safetensors": True}
         )

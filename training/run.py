@@ -204,9 +204,14 @@ def environment(recipe: Recipe) -> dict[str, str]:
     Its threads spin a little between two operations (20,000 rounds, below a millisecond): that
     keeps the speed of the default, which spins on, and leaves the cores to an engine that shares
     them. Not spinning at all costs a quarter of the speed (measured: 246 tokens/s against 347).
+
+    Nothing is compiled by torch on a CPU, where bitsandbytes would have every process load the
+    compiler: without, each begins a sixth sooner (measured: 18.3 s of CPU against 22.0).
     """
     threads = str(recipe.threads or os.cpu_count() or 1)
     chosen = {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}
+    if recipe.device == "cpu" or not gpu_count():
+        chosen["TORCHDYNAMO_DISABLE"] = "1"
     if "OMP_WAIT_POLICY" not in os.environ:
         chosen["GOMP_SPINCOUNT"] = "20000"
     return {**os.environ, **chosen}

@@ -1,6 +1,5 @@
 """The real trainer on a model of random weights: resuming, the loss, 4-bit bases, both merges."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -221,14 +220,15 @@ def _end(config: TrainConfig, how: signal.Signals, at: int) -> None:
     from training import run
 
     folder = RunFolder(config.out)
-    run._prepare(config, recipes.load(config.recipe, config.overrides), folder)
+    recipe = recipes.load(config.recipe, config.overrides)
+    run._prepare(config, recipe, folder)
     with folder.log.open("ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "training.run", str(config.out)],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+            env=run.environment(recipe),
         )
     try:
         while not any(e.step >= at for e in read(folder.metrics)):

@@ -249,3 +249,12 @@ def _runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
+
+
+def test_only_a_gpu_has_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHDYNAMO_DISABLE", raising=False)
+    recipe = recipes.load("tiny-cpu-smoke", {"device": "auto"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "TORCHDYNAMO_DISABLE" not in run.environment(recipe)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert run.environment(recipe)["TORCHDYNAMO_DISABLE"] == "1"

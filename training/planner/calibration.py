@@ -70,12 +70,15 @@ def compare(
 
 def _measured(source: Path, run: Run, random_weights: bool) -> Measured:
     wish = {"source": str(source), "run": asdict(run), "random_weights": random_weights}
+    environment = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    if run.cpu:
+        environment["TORCHDYNAMO_DISABLE"] = "1"  # as the trainer's process has it
     done = subprocess.run(  # noqa: S603 - a fixed program, no shell
         [sys.executable, "-m", "training.planner.dry_run", json.dumps(wish)],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env={**os.environ, **environment},
     )
     if done.returncode == -9:
         raise DryRunError(f"{run.method}: the process was killed, most likely for its memory")
