@@ -206,7 +206,7 @@ def environment(recipe: Recipe) -> dict[str, str]:
     them. Not spinning at all costs a quarter of the speed (measured: 246 tokens/s against 347).
 
     Nothing is compiled by torch on a CPU, where bitsandbytes would have every process load the
-    compiler: without, each begins a sixth sooner (measured: 18.3 s of CPU against 22.0).
+    compiler: without, each begins a sixth sooner (measured: 18.3 s of CPU against 22.1).
     """
     threads = str(recipe.threads or os.cpu_count() or 1)
     chosen = {"OMP_NUM_THREADS": threads, "HF_HUB_OFFLINE": "1"}

@@ -243,14 +243,6 @@ def _resumed(config: TrainConfig, **change: object) -> TrainConfig:
     return replace(config, resume=True, **change)  # type: ignore[arg-type]
 
 
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
-
-
 def test_only_a_gpu_has_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHDYNAMO_DISABLE", raising=False)
     recipe = recipes.load("tiny-cpu-smoke", {"device": "auto"})
@@ -258,3 +250,11 @@ def test_only_a_gpu_has_torch_compile(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "TORCHDYNAMO_DISABLE" not in run.environment(recipe)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert run.environment(recipe)["TORCHDYNAMO_DISABLE"] == "1"
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2][:3]
