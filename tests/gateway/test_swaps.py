@@ -237,6 +237,7 @@ async def test_no_request_is_lost_from_adapter_to_merged_release(
     async with asyncio.timeout(20):
         while not _is_alone(engines, "old-1"):
             await asyncio.sleep(0.02)
+    await _until_served(gateway)
     users = _Users(gateway)
     try:
         await users.until("old-1", 50)
@@ -271,6 +272,13 @@ async def test_no_request_is_lost_from_adapter_to_merged_release(
     assert len(waited) >= 6
     assert {release for _, _, release, *_ in waited} == {"new-1"}
     assert max(seconds for *_, seconds, _ in users.answers) < 15
+
+
+async def _until_served(gateway: RunningGateway) -> None:
+    """Wait until the gateway, too, knows that the first engine is ready."""
+    async with asyncio.timeout(20):
+        while (await asyncio.to_thread(gateway.post, model=_ALIAS)).status_code != 200:
+            await asyncio.sleep(0.02)
 
 
 def _is_alone(engines: Engines, release: str) -> bool:
