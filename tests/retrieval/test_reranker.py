@@ -13,8 +13,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny untrained cross-encoder."""
+    """A tiny untrained cross-encoder, the same in each run."""
+    torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
+    torch.manual_seed(7)
     path = tmp_path_factory.mktemp("reranker")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fee", "cats", "the", "is", "low"]
     (path / "vocab.txt").write_text("\n".join(words))
@@ -25,6 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=2,
         intermediate_size=16,
         num_labels=1,
+        initializer_range=0.5,  # scores that differ by more than rounding does
     )
     transformers.BertForSequenceClassification(config).save_pretrained(path)
     transformers.BertTokenizerFast(vocab=str(path / "vocab.txt")).save_pretrained(path)
@@ -60,5 +63,8 @@ def test_hits_are_ordered_by_the_cross_encoder(folder: Path) -> None:
     assert {hit.document.id for hit in ordered} == {hit.document.id for hit in hits}
     assert scores == sorted(scores, reverse=True)
     assert all(0 < score < 1 for score in scores)
-    assert reranker.order("fee", list(reversed(hits))) == ordered
+    # A text's place in the batch may change the last digit of its score, not its rank.
+    again = reranker.order("fee", list(reversed(hits)))
+    assert [hit.document.id for hit in again] == [hit.document.id for hit in ordered]
+    assert [hit.score for hit in again] == pytest.approx(scores)
     assert reranker.order("fee", []) == []
