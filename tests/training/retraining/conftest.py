@@ -142,7 +142,8 @@ class Loop:
         return (self.folder / "retraining" / id / "retraining.log").read_text()
 
 
-def wait(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+def wait(condition: Callable[[], bool], timeout_s: float = 180) -> None:
+    """Wait until `condition`, or fail; a lane's process is nice, so other tests go before it."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
