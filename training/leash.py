@@ -19,8 +19,6 @@ from gateway.store.database import StoreError
 
 T = TypeVar("T")
 STORE_RETRY_S = 1.0
-# Behind the answers of engines on the same machine (nice(2)).
-_NICE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,7 @@ class Setup:
         steps: The module of a job's steps.
         lock: A descriptor that stays open as long as any process of the row lives.
         gateway_url: Where questions are asked, without `/v1`.
+        nice: How much later than others' its turn comes (nice(2)).
     """
 
     id: str
@@ -48,6 +47,7 @@ class Setup:
     steps: str
     lock: int
     gateway_url: str = "http://127.0.0.1:8080"
+    nice: int = 0
 
     def line(self) -> bytes:
         """Return the line."""
@@ -66,8 +66,9 @@ def told() -> Setup | None:
             return None
         line += byte
     threading.Thread(target=_end_with_input, daemon=True).start()
-    os.nice(_NICE)
-    return Setup(**json.loads(line))
+    setup = Setup(**json.loads(line))
+    os.nice(setup.nice)
+    return setup
 
 
 def end_group() -> NoReturn:

@@ -2,7 +2,7 @@
 
 python -m tests.training.working HOME STORE GATEWAY LANES
 
-The steps of its jobs train nothing (`fake_steps`).
+The steps of its jobs train nothing (`fake_steps`), and beside other tests they have their turn.
 """
 
 import signal
@@ -23,7 +23,7 @@ def main() -> None:
     home, url, gateway, lanes = Path(sys.argv[1]), *sys.argv[2:]
     config = WorkerConfig(
         url, home, home / "models", "tests.training.fake_steps", 0.1, 2.0, gateway,
-        lanes=tuple(lanes.split(",")),
+        lanes=tuple(lanes.split(",")), nice=0,
     )  # fmt: skip
     Worker(config).run(stop)
 

@@ -132,6 +132,7 @@ class JobLane:
             steps=self._config.steps,
             lock=lock,
             gateway_url=self._config.gateway_url,
+            nice=self._config.nice,
         )
 
     @contextlib.contextmanager

@@ -22,6 +22,8 @@ class WorkerConfig:
         stale_s: How long a claim outlasts it, in seconds.
         gateway_url: Where rollouts ask their questions, without `/v1`.
         lanes: Which of `LANES` it works in.
+        nice: How much later than others' comes the turn of its rows' processes (nice(2)): behind
+            the answers of engines on the same machine.
     """
 
     database_url: str
@@ -32,6 +34,7 @@ class WorkerConfig:
     stale_s: float = STALE_S
     gateway_url: str = "http://127.0.0.1:8080"
     lanes: tuple[str, ...] = LANES
+    nice: int = 10
 
     def workflow_url(self, folder: Path | None = None) -> str:
         """Return the database of DBOS: the store where that is PostgreSQL, else a file.

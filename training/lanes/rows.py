@@ -131,6 +131,7 @@ class RowLane:
             steps=self._config.steps,
             lock=lock,
             gateway_url=self._config.gateway_url,
+            nice=self._config.nice,
         )
         running = process.start(self._lane.module, setup, self._log(id))
         self._held[id] = _Held(token, lock, running)

@@ -116,6 +116,13 @@ def test_a_killed_process_is_started_again(site: Site) -> None:
     assert site.given_up == []
 
 
+def test_a_row_comes_after_the_answers_of_engines(site: Site) -> None:
+    site.rows = ["one"]
+    with site.lane("a"):
+        wait(lambda: site.began("one") == 1)
+        assert running()[0].nice() == min(19, psutil.Process().nice() + 10)
+
+
 def test_a_row_that_is_over_is_left(site: Site) -> None:
     site.rows = ["ends"]
     with site.lane("a"):

@@ -87,6 +87,7 @@ class Loop:
             steps="tests.training.fake_steps",
             lock=0,
             gateway_url=self.gateway.url,
+            nice=0,  # it has its turn beside other tests
         )
         with (folder / "retraining.log").open("ab") as log:
             process = subprocess.Popen(
@@ -142,8 +143,7 @@ class Loop:
         return (self.folder / "retraining" / id / "retraining.log").read_text()
 
 
-def wait(condition: Callable[[], bool], timeout_s: float = 180) -> None:
-    """Wait until `condition`, or fail; a lane's process is nice, so other tests go before it."""
+def wait(condition: Callable[[], bool], timeout_s: float = 60) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
@@ -156,14 +156,16 @@ def feed(gateway: RunningGateway, corrected: int, good: int, key: str = "keyanna
     The stub engine answers with the question: what is corrected it gets wrong, what is good right.
     """
     traffic, log = Traffic(gateway.database), FeedbackLog(gateway.database)
+    hour_ago = time.time() - 3600  # the gateway deletes what is too old
     records, said = [], []
     for number in range(corrected + good):
         asked = question(number)
-        records.append(record(number, asked, asked, release="production-1"))
+        at = hour_ago + number
+        records.append(record(number, asked, asked, release="production-1", created_at=at))
         is_good = number >= corrected
         said.append(
             Feedback(
-                f"fb_{number}", f"chatcmpl-{number}", key, 2000.0 + number,
+                f"fb_{number}", f"chatcmpl-{number}", key, at + 1000,
                 1.0 if is_good else None, None, None if is_good else f"topic_{number % 5}",
                 None, {},
             )

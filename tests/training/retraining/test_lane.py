@@ -38,11 +38,11 @@ def test_harm_becomes_a_rollout_without_anybody(loop: "Loop") -> None:
         wait(lambda: bool(loop.requests.all("production", "taken")))
         (request,) = loop.requests.all("production", "taken")
         assert request.source == "act"
-        wait(lambda: loop.get(request.id).job is not None)
+        wait(lambda: loop.get(request.id).job is not None, 120)
         process.kill()
     with worker(loop):
         # The fake steps make a release whose evaluation says PASS.
-        wait(lambda: loop.get(request.id).rollout is not None)
+        wait(lambda: loop.get(request.id).rollout is not None, 120)
         rollout = loop.rollouts.get(loop.get(request.id).rollout or "")
         assert rollout is not None
         assert rollout.candidate == loop.job_of(request.id).fine_tuned_model
