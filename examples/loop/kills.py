@@ -1,8 +1,9 @@
 """kill -9 at random moments: any process of the running Driftgate may be gone at any time.
 
 A thread chooses among the processes that descend from `driftgate serve`, and `serve` itself, by
-what they are for: so that the one trainer is as likely as the one gateway, however many helpers a
-part has. Whoever started the killed process is to start it again; nothing is helped from here.
+what they are for: among those that were killed least often, so that a trainer, which lives for a
+minute, has its turn as the gateway has. Whoever started the killed process is to start it again;
+nothing is helped from here.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -26,9 +28,13 @@ _PARTS = {
     "gateway.cli worker": "the worker",
     "gateway.cli monitor": "the monitor",
     "vllm.entrypoints": "a vLLM engine",
-    "training.workflow": "a training's workflow",
-    "training.step_process": "a step of a training",
-    "training.candidate": "who judges or merges a candidate",
+    "training.retraining.process": "a retraining's workflow",
+    "training.rollout.process": "a rollout's workflow",
+    "training.workflow": "a job's workflow",
+    "training.step_process": "a step of a job",
+    "training.run": "the trainer",
+    "training.candidate": "who merges or judges a candidate",
+    "training.planner.dry_run": "who measures what a training needs",
 }
 
 
@@ -84,7 +90,9 @@ class Killer(threading.Thread):
         found = parts(self._root)
         if not found:
             return
-        part = self._random.choice(sorted(found))
+        before = Counter(kill.part for kill in self.killed)
+        least = min(before[part] for part in found)
+        part = self._random.choice(sorted(part for part in found if before[part] == least))
         process = self._random.choice(found[part])
         with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended: that is no kill
             process.kill()

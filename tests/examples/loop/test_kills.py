@@ -8,7 +8,7 @@ import pytest
 
 from examples.loop import kills
 from examples.loop.kills import Kill, Killer, parts
-from tests.gateway.running import wait
+from tests.gateway.running import ROOT, wait
 
 # A parent with two children, one of them with the words of the recorder in its command line.
 _PARENT = """
@@ -54,6 +54,26 @@ def _is_dead(process: psutil.Process) -> bool:
 
 def test_a_part_is_known_by_what_it_was_started_as(family: Family) -> None:
     assert parts(family.root) == {"the recorder": [family.recorder]}
+
+
+def test_every_process_of_training_is_a_part() -> None:
+    started = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in (ROOT / "training").rglob("*.py")
+        if '__name__ == "__main__"' in path.read_text()
+    ]
+    assert len(started) > 5
+    assert [module for module in started if module not in kills._PARTS] == []
+
+
+def test_what_was_killed_least_often_comes_first(family: Family) -> None:
+    found = {"a": [family.recorder], "b": [family.other]}
+    killer = Killer(4, 7, lambda _: None, family.root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kills, "parts", lambda _: found)
+        killer.start()
+        killer.join(20)
+    assert sorted(kill.part for kill in killer.killed) == ["a", "a", "b", "b"]
 
 
 def test_it_kills_as_often_as_it_was_told(family: Family) -> None:
