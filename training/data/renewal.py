@@ -27,6 +27,9 @@ from training.data.split import clusters
 NEW, OLD = "new", "old"
 """The slices of what drifted and of what was known before; `GOLDEN` must be right in any case."""
 TRAIN, HELD_OUT = "train.jsonl", "held_out.jsonl"
+DECISIVE = 5
+"""So many cases can show a gain, if each of them is one: 2 ** -5 < 0.05, and 2 ** -4 is not."""
+_LEAST_CASES = 8  # where there are rows for them: three may be no gain
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Shape:
     """How the rows are shared out.
 
     Args:
-        held_out: Share of the rows that the gates are decided on.
+        held_out: Share of the rows that the gates are decided on; of few rows up to a half, since
+            less could decide nothing.
         cases: Most of these.
         replay: Most of the release's own rows, as a share of the rows trained on.
         key_share: Most rows of one key, as a share of the same.
@@ -129,7 +133,8 @@ def _held_out(
     Whoever poisons would else write the exam too: of the rows of a single key no more than its
     share is in it.
     """
-    target = min(most, round(len(rows) * shape.held_out))
+    least = min(_LEAST_CASES, len(rows) // 2)
+    target = min(most, max(least, round(len(rows) * shape.held_out)))
     groups = clusters(rows, on_progress) if rows else []
     chance.shuffle(groups)
     groups.sort(key=lambda group: not all(rows[n].source in vouched for n in group))

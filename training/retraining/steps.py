@@ -22,7 +22,7 @@ from gateway.store.rollouts import ABORTED, PROMOTED, Rollout, Rollouts, Rollout
 from gateway.store.rollouts import OVER as ROLLED_OUT
 from training.data.collecting import trusted
 from training.data.manifest import sha256
-from training.data.renewal import HELD_OUT, NEW, TRAIN, renew
+from training.data.renewal import DECISIVE, HELD_OUT, NEW, TRAIN, renew
 from training.gating import OVERRIDE, Gating
 from training.leash import Setup, patiently
 from training.loop import LoopSettings
@@ -106,9 +106,13 @@ class Steps:
         folder = self._home / "retraining" / self.id / "data"
         made = renew(collected, rules, shape_of(settings, self._seed()), folder)
         self._note(rows=made.new)
-        if made.new < settings.least_rows or not made.held_out.get(NEW):
-            told = f"{made.new} new rows may be learnt from, and {settings.least_rows} are needed"
-            return over("put_off", f"{told}; {made.set_aside} were set aside.")
+        told = f"{made.new} new rows may be learnt from"
+        if made.new < settings.least_rows:
+            needed = f"{settings.least_rows} are needed; {made.set_aside} were set aside."
+            return over("put_off", f"{told}, and {needed}")
+        if (exam := made.held_out.get(NEW, 0)) < DECISIVE:
+            needed = f"{exam} of them may be held out (`key_share`), and {DECISIVE} are needed"
+            return over("put_off", f"{told}, but {needed} to show that a release is better.")
         files = {name: self._keep(folder / name) for name in (TRAIN, HELD_OUT)}
         return {"files": files, "train": dict(made.train), "held_out": dict(made.held_out)}
 

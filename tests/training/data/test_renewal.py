@@ -18,7 +18,8 @@ from tests.training.data.test_harvest import record
 from training.data import manifest
 from training.data.collecting import Collected, Parent, collect, trusted
 from training.data.curation import Rules
-from training.data.renewal import HELD_OUT, TRAIN, Shape, renew
+from training.data.renewal import DECISIVE, HELD_OUT, TRAIN, Shape, renew
+from training.evaluation.paired import Pairs, p_greater
 
 RULES = Rules(sources=2, uncontested=1, cap=500)
 SHAPE = Shape(held_out=0.2, cases=40, replay=0.5, key_share=0.5, seed=3)
@@ -92,6 +93,17 @@ def test_one_key_alone_writes_no_more_than_its_share_of_the_exam(tmp_path: Path)
     parent = Parent("m", tuple(row(n, "old") for n in range(500)))
     _, held_out = made(tmp_path / "data", Collected(new, sources=sources, parent=parent))
     assert len(held_out) == 10  # half of the fifth that is held out
+
+
+def test_of_few_rows_enough_are_held_out_to_decide(tmp_path: Path) -> None:
+    parent = Parent("m", tuple(row(n, "old") for n in range(500)))
+    for few, exam in ((27, 8), (12, 6), (3, 1)):  # 27 rows of two keys were 4 of 5 in a real run
+        new = tuple(row(n, key=f"k{n % 2}") for n in range(few))
+        sources = {each.source: frozenset({each.contributor}) for each in new}
+        _, held_out = made(tmp_path / str(few), Collected(new, sources=sources, parent=parent))
+        assert len(held_out) == exam
+    assert p_greater(Pairs(DECISIVE, DECISIVE, 0), 0.0) < 0.05
+    assert p_greater(Pairs(DECISIVE - 1, DECISIVE - 1, 0), 0.0) > 0.05
 
 
 def test_without_data_of_the_release_liked_answers_are_the_old_ones(tmp_path: Path) -> None:
