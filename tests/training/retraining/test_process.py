@@ -9,6 +9,7 @@ import pytest
 from gateway.store.examples import Example, read_jsonl
 from gateway.store.files import Files
 from gateway.store.health import Healths
+from gateway.store.loops import Loops
 from gateway.store.retraining import CLOSED
 
 from .conftest import wait
@@ -95,6 +96,17 @@ def test_what_has_not_passed_every_gate_is_never_rolled_out(
     assert done.rollout is None
     assert loop.rollouts.live("production") is None
     assert loop.state == "DEGRADED"
+
+
+def test_nothing_is_trained_that_could_not_be_shown_to_be_better(loop: "Loop") -> None:
+    few = {"approval": "auto", "least_rows": 5, "key_rows": 6, "key_share": 1.0}
+    Loops(loop.gateway.database).put("production", few)
+    request = loop.request()
+    loop.start(request.id)
+    wait(lambda: closed(loop, request.id))
+    done = loop.get(request.id)
+    assert (done.outcome, done.job) == ("put_off", None)
+    assert "3 of them may be held out" in (done.told or "")
 
 
 def test_a_rollback_and_a_failed_job_end_it(loop: "Loop") -> None:
