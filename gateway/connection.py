@@ -1,6 +1,7 @@
 """One connection to an engine: an asyncio protocol on httptools, and what can go wrong with it."""
 
 import asyncio
+import socket
 from typing import Final, cast
 
 import httptools
@@ -9,6 +10,9 @@ from gateway.flow import Flow
 
 # Reading from the engine pauses while this much of an answer waits for the client.
 _HIGH_WATER: Final = 256 * 1024
+# What the kernel may hold of it beside that. By itself a TCP buffer grows with what comes, up to
+# net.ipv4.tcp_rmem (32 MiB in new kernels), for each stream whose client does not read.
+_RECEIVE_BUFFER: Final = 256 * 1024
 
 
 class UpstreamError(Exception):
@@ -63,6 +67,9 @@ class Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
+        kernel_socket = transport.get_extra_info("socket")
+        if kernel_socket.family != socket.AF_UNIX:  # what that holds is its sender's, and bounded
+            kernel_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
 
     def data_received(self, data: bytes) -> None:
         self.started = True

@@ -6,7 +6,6 @@ goes on within the socket's callback, and reading pauses while the client is slo
 """
 
 import asyncio
-import socket
 import time
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,9 +24,6 @@ from gateway.flow import Flow
 # vLLM's uvicorn closes an idle connection after 5 s; one that is nearly that old is not reused.
 _IDLE_LIMIT_S: Final = 4.0
 _MAX_IDLE: Final = 256
-# What the kernel may hold of an answer that its client does not read. By itself it grows with what
-# comes, up to net.ipv4.tcp_rmem (32 MiB in new kernels), for each stream that stands still.
-_RECEIVE_BUFFER: Final = 256 * 1024
 
 
 class Exchange:
@@ -225,9 +221,6 @@ class Upstream:
             task.add_done_callback(_discard)
             raise
         connection: Connection = made[1]
-        if not self._path:  # what a Unix socket holds is its sender's, and does not grow
-            kernel_socket = made[0].get_extra_info("socket")
-            kernel_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         return connection
 
 

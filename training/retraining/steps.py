@@ -111,8 +111,9 @@ class Steps:
             needed = f"{settings.least_rows} are needed; {made.set_aside} were set aside."
             return over("put_off", f"{told}, and {needed}")
         if (exam := made.held_out.get(NEW, 0)) < DECISIVE:
-            needed = f"{exam} of them may be held out (`key_share`), and {DECISIVE} are needed"
-            return over("put_off", f"{told}, but {needed} to show that a release is better.")
+            needed = f"{DECISIVE} are needed to show that a release is better"
+            limits = "at most half; see `cases` and `key_share`"
+            return over("put_off", f"{told}, {exam} of them may be held out ({limits}): {needed}.")
         files = {name: self._keep(folder / name) for name in (TRAIN, HELD_OUT)}
         return {"files": files, "train": dict(made.train), "held_out": dict(made.held_out)}
 
