@@ -96,8 +96,8 @@ class LoopSettings(BaseModel):
         least_score: Mean score from which an answer is good.
         replay: Most rows of the release's own data set, as a share of the rows trained on.
         held_out: Share of the rows that the gates are decided on.
-        cases: Most held-out rows that are asked, half of them new; too few are INCONCLUSIVE, never a
-            pass, and with fewer than 5 new ones nothing is trained.
+        cases: Most held-out rows that are asked, half of them new. Too few are INCONCLUSIVE, never
+            a pass; with fewer than 5 new ones nothing is trained.
         key_rows: Most rows of one key.
         key_share: Most rows of one key, as a share of the rows trained on.
         sources_for_change: Keys that must agree on an answer that another one contradicts. A
